@@ -1,0 +1,224 @@
+"""The configuration: a TOML file in, frozen models out.
+
+`load` reports everything that is wrong with a file at once and returns nothing half-read: either every value is good
+or ConfigError is raised. What each key means stands in deploy/fallback-mx.toml, which is the manual.
+
+Only `service` and `cli` read this module. Every other part is given its own settings.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fallback_mx import config_checks, config_problems
+from fallback_mx.config_fields import (
+    Count,
+    Domain,
+    Duration,
+    DurationOrZero,
+    Endpoint,
+    FilePath,
+    Host,
+    HostName,
+    Interval,
+    Listen,
+    ListenOrNone,
+    Name,
+    Port,
+    Size,
+    SizeOrZero,
+    StorageUrl,
+    quoted,
+)
+from fallback_mx.config_problems import ConfigError, Problem, Section
+
+__all__ = ["Config", "ConfigError", "Endpoint", "Http", "Primary", "Problem", "Server", "Storage", "load"]
+
+# What a container or a trial sets without a file of its own. Empty means not set.
+ENVIRONMENT = {
+    "FALLBACK_MX_HOSTNAME": "server.hostname",
+    "FALLBACK_MX_LISTEN": "server.listen",
+    "FALLBACK_MX_STORAGE": "storage.url",
+    "FALLBACK_MX_HTTP": "http.listen",
+}
+_LISTS = frozenset({"server.listen"})
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Server(_Table):
+    """The listener: where senders reach us, under which name, and how much they may bring."""
+
+    hostname: HostName = Field(default_factory=socket.gethostname, examples=["mx2.example.org"])
+    listen: Annotated[tuple[Listen, ...], Field(min_length=1)] = Field(
+        default=(Endpoint("0.0.0.0", 25), Endpoint("::", 25)),  # noqa: S104 - a mail exchanger is for everyone
+        examples=[["0.0.0.0:25", "[::]:25"]],
+    )
+    tls_certificate: FilePath | None = Field(default=None, examples=["/etc/ssl/fallback-mx.pem"])
+    tls_key: FilePath | None = Field(default=None, examples=["/etc/ssl/private/fallback-mx.key"])
+    max_message_size: Size = Field(default=50_000_000, examples=["50MB"])
+    max_connections: Count = Field(default=400, examples=[400])
+    max_recipients: Count = Field(default=100, examples=[100])
+
+
+class Storage(_Table):
+    """The queue's database. `url` may hold a password and is left out of every repr."""
+
+    url: StorageUrl = Field(
+        default="sqlite:////var/lib/fallback-mx/queue.db",
+        examples=["sqlite:////var/lib/fallback-mx/queue.db"],
+        repr=False,
+    )
+    min_free_space: SizeOrZero = Field(default=500_000_000, examples=["500MB"])
+    ledger_retention: Duration = Field(default=timedelta(days=90), examples=["90d"])
+
+
+class Http(_Table):
+    """Health, metrics and status over HTTP. `listen` is None where it is switched off."""
+
+    listen: ListenOrNone = Field(default=Endpoint("127.0.0.1", 8025), examples=["127.0.0.1:8025"])
+
+
+class Primary(_Table):
+    """A mail server that we stand in for. `host` is None where next hops are found by MX."""
+
+    name: Name = Field(examples=["main"])
+    domains: Annotated[tuple[Domain, ...], Field(min_length=1)] = Field(examples=[["example.org"]])
+    host: Host | None = Field(default=None, examples=["mail.example.org"])
+    port: Port = Field(default=25, examples=[25])
+    when_up: Literal["guard", "accept"] = Field(default="guard", examples=["guard"])
+    interval: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
+    rise: Count = Field(default=2, examples=[2])
+    fall: Count = Field(default=3, examples=[3])
+    max_connections: Count = Field(default=5, examples=[5])
+    tls: Literal["opportunistic", "none", "require", "verify"] = Field(
+        default="opportunistic", examples=["opportunistic"]
+    )
+    on_refusal: Literal["hold", "discard"] = Field(default="hold", examples=["hold"])
+    on_expiry: Literal["hold", "discard"] = Field(default="hold", examples=["hold"])
+    lifetime: Duration = Field(default=timedelta(days=30), examples=["30d"])
+    recovery_guard: DurationOrZero = Field(default=timedelta(minutes=15), examples=["15m"])
+
+
+class Config(_Table):
+    server: Server = Field(default_factory=Server)
+    storage: Storage = Field(default_factory=Storage)
+    http: Http = Field(default_factory=Http)
+    primaries: tuple[Primary, ...] = Field(alias="primary")
+
+    @classmethod
+    def table_names(cls) -> frozenset[str]:
+        """The names of the file's tables, as written between brackets."""
+        return frozenset(field.alias or name for name, field in cls.model_fields.items())
+
+    def shown(self) -> dict[str, Any]:
+        """Every setting in force, shaped and spelled as in the file, passwords hidden."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+SERVER = Section("[server]", Server)
+STORAGE = Section("[storage]", Storage)
+HTTP = Section("[http]", Http)
+PRIMARY = Section("[[primary]]", Primary)
+SECTIONS = (SERVER, STORAGE, HTTP, PRIMARY)
+
+
+def load(
+    path: Path | str,
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """The configuration in `path`, with `overrides` ({"server.listen": ["127.0.0.1:2525"]}) in place of its values.
+
+    `environ` (the process's own where it is None) is looked through for the variables in ENVIRONMENT: they go before
+    the file, and `overrides` before them. Raises ConfigError with every problem found.
+    """
+    path = Path(path)
+    raw = _read(path)
+    origins = _override(raw, os.environ if environ is None else environ, overrides or {})
+    problems = [config_problems.of_top_level(key, SECTIONS) for key in raw if key not in Config.table_names()]
+    server = _table(raw.get("server", {}), "server", SERVER, problems)
+    storage = _table(raw.get("storage", {}), "storage", STORAGE, problems)
+    http = _table(raw.get("http", {}), "http", HTTP, problems)
+    tables = _primary_tables(raw, problems)
+    primaries = [_table(table, f"primary[{index}]", PRIMARY, problems) for index, table in enumerate(tables)]
+    problems += config_checks.of_certificate(raw)
+    problems += config_checks.of_primaries(tables)
+    if server is not None:
+        problems += config_checks.of_listeners(server.listen, http.listen if http else None)
+        problems += config_checks.of_loops(tables, server.hostname, server.listen)
+    if problems:
+        raise ConfigError(path, [_with_origin(problem, origins) for problem in problems])
+    return Config(server=server, storage=storage, http=http, primary=tuple(primaries))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's tables. Every way in which a file cannot be read is one problem."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        problem = Problem("", "there is no such file", "write its path after --config or in FALLBACK_MX_CONFIG")
+    except OSError as error:
+        problem = Problem("", f"cannot be read: {error.strerror}", "name a file that this user may read")
+    except UnicodeDecodeError as error:
+        problem = Problem("", f"is not UTF-8 text (at octet {error.start})", "save it as UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        problem = config_problems.of_syntax(error)
+    raise ConfigError(path, [problem])
+
+
+def _override(raw: dict[str, Any], environ: Mapping[str, str], overrides: Mapping[str, object]) -> dict[str, str]:
+    """Put the values that go before the file's into `raw`; the keys that came from the environment, with its names."""
+    origins = {key: variable for variable, key in ENVIRONMENT.items() if environ.get(variable)}
+    values: dict[str, object] = {
+        key: environ[variable].split(",") if key in _LISTS else environ[variable] for key, variable in origins.items()
+    }
+    for key, value in (values | dict(overrides)).items():
+        table, _, name = key.partition(".")
+        section = raw.setdefault(table, {})
+        if isinstance(section, dict):
+            section[name] = value
+    return {key: variable for key, variable in origins.items() if key not in overrides}
+
+
+def _with_origin(problem: Problem, origins: Mapping[str, str]) -> Problem:
+    variable = origins.get(problem.key.partition("[")[0])
+    return replace(problem, wrong=f"{problem.wrong} (set by {variable})") if variable else problem
+
+
+def _table(raw: object, key: str, section: Section, problems: list[Problem]) -> Any:
+    """The model of one table, or None with its problems added."""
+    if not isinstance(raw, dict):
+        wrong = f"is not a table: {quoted(raw)}" if not isinstance(raw, list) else "has double brackets"
+        problems.append(Problem(key, wrong, f"write {section.heading} on a line of its own, its keys below it"))
+        return None
+    try:
+        return section.model.model_validate(raw)
+    except ValidationError as error:
+        problems += config_problems.of_section(error, key, section, SECTIONS)
+        return None
+
+
+def _primary_tables(raw: Mapping[str, Any], problems: list[Problem]) -> list[dict[str, Any]]:
+    tables = raw.get("primary", [])
+    if isinstance(tables, dict):
+        problems.append(Problem("primary", "has single brackets", "write [[primary]], once for every primary"))
+    elif not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        problems.append(Problem("primary", "is not a table", "write [[primary]] on a line of its own"))
+    elif not tables:
+        wrong = "is missing: there is no server to stand in for"
+        problems.append(Problem("primary", wrong, "write a [[primary]] table with name, domains and host"))
+    else:
+        return tables
+    return []

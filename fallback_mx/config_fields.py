@@ -1,0 +1,231 @@
+"""The kinds of value that stand in the configuration, each with what to say when one is not right.
+
+A value that does not fit raises a pydantic error that carries two sentences: what is wrong with it and what to write
+instead. `config_problems` makes them a line for the person who wrote the file. Nothing here opens a socket or a file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PlainSerializer, PlainValidator, StrictInt
+from pydantic_core import PydanticCustomError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from fallback_mx.domains import normalised
+from fallback_mx.durations import format_duration, format_size, parse_duration, parse_size
+
+OUR_ERROR = "fallback_mx"
+MILLISECOND = timedelta(milliseconds=1)
+SECRET_QUERY_KEYS = ("password", "sslpassword")
+
+
+def unfit(wrong: str, write: str) -> PydanticCustomError:
+    """The error of one value: `wrong` completes "KEY …", `write` begins with "write"."""
+    return PydanticCustomError(OUR_ERROR, "{wrong}; {write}", {"wrong": wrong, "write": write})
+
+
+def quoted(value: object) -> str:
+    """A value as it stands in the file, short enough for a line and with control characters escaped."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A local address to listen on. Port 0 lets the kernel choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _duration(value: Any, shortest: timedelta) -> timedelta:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise unfit(f"is a number without a unit: {value}", f'write a duration in quotes, for example "{value}s"')
+    try:
+        duration = parse_duration(_text(value, "10s"))
+    except ValueError:
+        wrong = f"{quoted(value)} is not a duration"
+        raise unfit(wrong, 'write a number and one of ms, s, m, h, d, for example "10s"') from None
+    if duration < shortest:
+        raise unfit(f"{quoted(value)} is too short", f'write "{format_duration(shortest)}" or more')
+    return duration
+
+
+def _size(value: Any, smallest: int) -> int:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise unfit(f"is a number without a unit: {value}", 'write a size in quotes, for example "50MB"')
+    try:
+        size = parse_size(_text(value, "50MB"))
+    except ValueError:
+        wrong = f"{quoted(value)} is not a size"
+        raise unfit(wrong, 'write a number and one of B, kB, MB, GB, KiB, MiB, GiB, for example "50MB"') from None
+    if size < smallest:
+        raise unfit(f"{quoted(value)} is too small", f'write "{format_size(smallest)}" or more')
+    return size
+
+
+def _text(value: Any, example: str) -> str:
+    if not isinstance(value, str):
+        raise unfit(f"{quoted(value)} is not text", f'write text in double quotes, for example "{example}"')
+    return value
+
+
+def _domain(value: Any) -> str:
+    text = _text(value, "example.org")
+    if "@" in text:
+        after = text.rpartition("@")[2] or "example.org"
+        raise unfit(f"{quoted(text)} is a mail address", f"write the domain alone: {quoted(after)}")
+    if "*" in text:
+        raise unfit(f"{quoted(text)} is a pattern", "write every domain by its name; patterns are not known here")
+    return _name(text, "a domain", "example.org")
+
+
+def _name(text: str, kind: str, example: str) -> str:
+    try:
+        return normalised(text)
+    except ValueError as error:
+        wrong = f"{quoted(text)} is not {kind}: {error}"
+        raise unfit(wrong, f'write a name such as "{example}"') from None
+
+
+def _label(value: Any) -> str:
+    text = _text(value, "main")
+    if not text.strip():
+        raise unfit("is empty", 'write a short name, for example "main"')
+    if text != text.strip() or not text.isprintable() or len(text) > 64:
+        wrong = f"{quoted(text)} has spaces around it, control characters, or more than 64 characters"
+        raise unfit(wrong, 'write a short name, for example "main"')
+    return text
+
+
+def _file_path(value: Any) -> Path:
+    text = _text(value, "/etc/ssl/fallback-mx.pem")
+    if not text.strip():
+        raise unfit("is empty", "write the path of a file, or take the key out")
+    return Path(text)
+
+
+def _host_name(value: Any) -> str:
+    return _name(_text(value, "mx2.example.org"), "a host name", "mx2.example.org")
+
+
+def _host(value: Any) -> str:
+    text = _text(value, "mail.example.org")
+    if not text:
+        raise unfit("is empty", 'write a name such as "mail.example.org", or leave the key out to go by MX records')
+    bare = text.removeprefix("[").removesuffix("]")
+    if (address := _address(bare)) is not None:
+        if bare != text:
+            raise unfit(f"{quoted(text)} has brackets", f"write the address alone: {quoted(bare)}")
+        if address.is_unspecified:
+            raise unfit(f"{quoted(text)} is no address to connect to", "write the primary's own name or address")
+        return str(address)
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit():
+        raise unfit(f"{quoted(text)} holds a port", f"write host = {quoted(host)} and port = {port}")
+    return _name(text, "a host name or an address", "mail.example.org")
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _endpoint(value: Any) -> Endpoint:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise unfit(f"{value} is a port alone", f'write an address and a port, for example "0.0.0.0:{value}"')
+    text = _text(value, "0.0.0.0:25")
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit():
+        raise unfit(f"{quoted(text)} has no port", 'write an address and a port, for example "0.0.0.0:25"')
+    if int(port) > 65535:
+        raise unfit(f"{quoted(text)} has a port above 65535", "write a port from 1 to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise unfit(f"{quoted(text)} lacks brackets", f'write an IPv6 address in brackets: "[{host}]:{port}"')
+    if host in ("", "*"):
+        wrong = f"{quoted(text)} has no address"
+        raise unfit(wrong, f'write "0.0.0.0:{port}" for every IPv4 address, "[::]:{port}" for IPv6')
+    if (address := _address(host)) is not None:
+        return Endpoint(str(address), int(port))
+    return Endpoint(_name(host, "an address", "127.0.0.1"), int(port))
+
+
+def _endpoint_or_none(value: Any) -> Endpoint | None:
+    return None if value == "" else _endpoint(value)
+
+
+def _storage_url(value: Any) -> str:
+    # No message repeats the text: it may hold a password.
+    text = _text(value, "sqlite:////var/lib/fallback-mx/queue.db")
+    if text.startswith(("/", "./", "~")) or (text.endswith(".db") and "://" not in text):
+        slashes = "sqlite:///" + text
+        raise unfit("is a path, not a URL", f"write {quoted(slashes)}")
+    if text.startswith(("postgres://", "postgresql://")):
+        wrong = f"begins with {quoted(text.partition(':')[0] + '://')}"
+        raise unfit(wrong, "write postgresql+psycopg:// in its place and leave the rest as it is")
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise unfit("is not a database URL", f"write {_STORAGE_URLS}") from None
+    if url.drivername == "sqlite":
+        _check_sqlite(url)
+    elif url.drivername != "postgresql+psycopg":
+        raise unfit(f"names {quoted(url.drivername)}, which is not supported", f"write {_STORAGE_URLS}")
+    return text
+
+
+_STORAGE_URLS = 'a URL such as "sqlite:////var/lib/fallback-mx/queue.db" or "postgresql+psycopg://user@host/database"'
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.host:
+        path = f"{url.host}/{url.database or ''}"
+        raise unfit("has two slashes", f'write "sqlite:///{path}" or, from the root, "sqlite:////{path}"')
+    if url.database in (None, "", ":memory:") or "mode=memory" in str(url):
+        raise unfit("would keep the mail in memory only", 'write a file, for example "sqlite:///var/queue.db"')
+
+
+def hide_password(url: str) -> str:
+    """The database URL as it may be shown."""
+    parsed = make_url(url)
+    secret = {key: "***" for key in SECRET_QUERY_KEYS if key in parsed.query}
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+_AS_DURATION = PlainSerializer(format_duration, return_type=str)
+_AS_SIZE = PlainSerializer(format_size, return_type=str)
+
+Duration = Annotated[timedelta, PlainValidator(partial(_duration, shortest=MILLISECOND)), _AS_DURATION]
+DurationOrZero = Annotated[timedelta, PlainValidator(partial(_duration, shortest=timedelta(0))), _AS_DURATION]
+Interval = Annotated[timedelta, PlainValidator(partial(_duration, shortest=100 * MILLISECOND)), _AS_DURATION]
+Size = Annotated[int, PlainValidator(partial(_size, smallest=1)), _AS_SIZE]
+SizeOrZero = Annotated[int, PlainValidator(partial(_size, smallest=0)), _AS_SIZE]
+Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+Domain = Annotated[str, PlainValidator(_domain)]
+HostName = Annotated[str, PlainValidator(_host_name)]
+Name = Annotated[str, PlainValidator(_label)]
+FilePath = Annotated[Path, PlainValidator(_file_path), PlainSerializer(str, return_type=str)]
+Host = Annotated[str, PlainValidator(_host)]
+Listen = Annotated[Endpoint, PlainValidator(_endpoint), PlainSerializer(str, return_type=str)]
+ListenOrNone = Annotated[
+    Endpoint | None,
+    PlainValidator(_endpoint_or_none),
+    PlainSerializer(lambda endpoint: str(endpoint or ""), return_type=str),
+]
+StorageUrl = Annotated[str, PlainValidator(_storage_url), PlainSerializer(hide_password, return_type=str)]

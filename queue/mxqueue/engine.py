@@ -1,0 +1,145 @@
+"""Engines for the two databases: which driver, which settings, and which of them are refused.
+
+SQLite runs in WAL mode with `synchronous=FULL`: anything less loses commits in a power cut. Versions that the
+WAL-reset bug affects (sqlite.org/wal.html) are refused; where the standard library's is one of them the
+`pysqlite3` wheel stands in. PostgreSQL is left as its administrator set it, but for `synchronous_commit`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import QueuePool
+
+from mxqueue.errors import AlreadyServed, NoQueue, QueueError, QueueUnavailable, UnsafeSQLite
+
+BUSY_TIMEOUT_SECONDS = 5
+READERS = 4
+
+
+def is_affected(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite version has the WAL-reset bug: 3.7.0 to 3.51.2, but for the two that got the fix."""
+    return (3, 7, 0) <= version <= (3, 51, 2) and version not in {(3, 44, 6), (3, 50, 7)}
+
+
+def sqlite_module() -> Any:
+    """A DB-API module with a sound SQLite. Raises UnsafeSQLite where there is none."""
+    if not is_affected(sqlite3.sqlite_version_info):
+        return sqlite3
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        raise UnsafeSQLite(f"SQLite {sqlite3.sqlite_version} can lose commits") from None
+    if is_affected(dbapi2.sqlite_version_info):
+        raise UnsafeSQLite(f"SQLite {dbapi2.sqlite_version} (pysqlite3) can lose commits")
+    return dbapi2
+
+
+def parse_url(url: str) -> URL:
+    """The URL as SQLAlchemy reads it. Raises QueueError for one that names no database we support."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise QueueError(str(error), "Write sqlite:////path/queue.db or postgresql+psycopg://…") from None
+    if parsed.drivername == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise QueueError(
+                "an SQLite queue wants a file", "Write sqlite:////var/lib/fallback-mx/queue.db, four slashes."
+            )
+        return parsed
+    if parsed.drivername != "postgresql+psycopg":
+        raise QueueError(
+            f"{parsed.drivername} is not supported",
+            "Write sqlite:////path/queue.db or postgresql+psycopg://user@host/database.",
+        )
+    return parsed
+
+
+def database_path(url: str) -> Path | None:
+    """The SQLite file of this URL, None for a database server."""
+    parsed = parse_url(url)
+    return Path(parsed.database) if parsed.drivername == "sqlite" and parsed.database else None
+
+
+def create_private_file(path: Path) -> None:
+    """Make the database file readable by its owner alone; SQLite gives its WAL the same mode."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise QueueUnavailable(
+            f"{path}: {error.strerror}", f"Make {path.parent} a directory that the service's user can write."
+        ) from None
+    os.close(descriptor)
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Hold the queue for one service, as long as the returned file stays open. Raises AlreadyServed."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        handle = lock_path.open("ab")
+    except OSError as error:
+        raise QueueUnavailable(f"{lock_path}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise AlreadyServed(f"{path} is in use by another service") from None
+    return handle
+
+
+def make_engine(url: str, *, writes: bool) -> Engine:
+    """An engine for the writer (one connection) or for the readers (a small pool, read-only on SQLite)."""
+    parsed = parse_url(url)
+    size = 1 if writes else READERS
+    if parsed.drivername != "sqlite":
+        return create_engine(
+            parsed,
+            pool_size=size,
+            max_overflow=0,
+            pool_pre_ping=not writes,
+            connect_args={"connect_timeout": BUSY_TIMEOUT_SECONDS},
+        )
+    assert parsed.database is not None
+    if not Path(parsed.database).exists():
+        raise NoQueue(f"{parsed.database} does not exist")
+    engine = create_engine(
+        parsed,
+        module=sqlite_module(),
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+    )
+    _configure_sqlite(engine, writes=writes)
+    return engine
+
+
+def _configure_sqlite(engine: Engine, *, writes: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, record: Any) -> None:
+        # Transactions begin when we say so: the driver's own guess begins none for SELECT.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        if writes:
+            # Must precede the first table; without effect on a database that has one.
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            # Checkpoints have a thread of their own, off the path of a commit.
+            cursor.execute("PRAGMA wal_autocheckpoint=0")
+            cursor.execute("PRAGMA journal_size_limit=67108864")
+        else:
+            cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,247 @@
+"""Claiming and settling: the statements behind a lease.
+
+A claim marks due recipients with an owner, a token and an end. A settlement counts only while its token is still
+the lease's: a worker that slept through the end of its lease, or lost it to an operator, is told so and changes
+nothing but the ledger. State, attempts, not_before and last reply change in one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+
+from mxqueue.model import Claim, LedgerEvent, Outcome, RecipientState, Settlement
+from mxqueue.schema import chunk, ledger, recipient
+from mxqueue.views import load_messages
+
+PENDING = text("state = 'pending'")
+_EVENTS = {
+    RecipientState.PENDING: LedgerEvent.DEFERRED,
+    RecipientState.HELD: LedgerEvent.HELD,
+    RecipientState.DELIVERED: LedgerEvent.DELIVERED,
+    RecipientState.FAILED: LedgerEvent.FAILED,
+    RecipientState.EXPIRED: LedgerEvent.EXPIRED,
+    RecipientState.REMOVED: LedgerEvent.REMOVED,
+}
+_NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_token": None, "lease_until": None}
+
+
+def free_at(now: datetime) -> Any:
+    """No lease, or one that has run out."""
+    return or_(recipient.c.lease_until.is_(None), recipient.c.lease_until <= now)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    route: str
+    owner: str
+    limit: int
+    now: datetime
+    until: datetime
+    token: str
+
+
+def claim(connection: Connection, request: ClaimRequest) -> list[Claim]:
+    """Lease the messages that are due, oldest first: all due recipients of up to `limit` messages."""
+    due = and_(
+        PENDING,
+        recipient.c.route == request.route,
+        recipient.c.not_before <= request.now,
+        free_at(request.now),
+    )
+    oldest = (
+        select(recipient.c.message_id)
+        .where(due)
+        .order_by(recipient.c.not_before, recipient.c.message_id)
+        .limit(request.limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(dict.fromkeys(connection.scalars(oldest)))
+    if not ids:
+        return []
+    leased = connection.execute(
+        update(recipient)
+        .where(recipient.c.message_id.in_(ids), due)
+        .values(lease_owner=request.owner, lease_token=request.token, lease_until=request.until)
+        .returning(recipient.c.message_id, recipient.c.position)
+    )
+    keys = {(row.message_id, row.position) for row in leased}
+    messages = {message.id: message for message in load_messages(connection, ids, keys)}
+    return [
+        Claim(message=messages[message_id], token=request.token, until=request.until)
+        for message_id in ids
+        if message_id in messages
+    ]
+
+
+def _keys(claims: Sequence[Claim]) -> list[tuple[str, int]]:
+    return [(each.message_id, each.position) for one in claims for each in one.message.recipients]
+
+
+def give_back(connection: Connection, claims: Sequence[Claim]) -> None:
+    """End leases without an attempt; those that ran out and were taken over are left alone."""
+    if claims:
+        connection.execute(
+            update(recipient)
+            .where(
+                recipient.c.message_id == bindparam("b_id"),
+                recipient.c.position == bindparam("b_position"),
+                recipient.c.lease_token == bindparam("b_token"),
+            )
+            .values(**_NO_LEASE),
+            [
+                {"b_id": each.message_id, "b_position": each.position, "b_token": one.token}
+                for one in claims
+                for each in one.message.recipients
+            ],
+        )
+
+
+def extend(connection: Connection, one: Claim, until: datetime) -> bool:
+    """Let a lease run longer. False where it is no longer ours."""
+    result = connection.execute(
+        update(recipient)
+        .where(
+            tuple_(recipient.c.message_id, recipient.c.position).in_(_keys([one])),
+            recipient.c.lease_token == one.token,
+            PENDING,
+        )
+        .values(lease_until=until)
+    )
+    return result.rowcount == len(one.message.recipients)
+
+
+@dataclass(frozen=True, slots=True)
+class SettleRequest:
+    settlements: Sequence[Settlement]
+    now: datetime
+    node: str
+
+
+_SETTLE = (
+    update(recipient)
+    .where(
+        recipient.c.message_id == bindparam("b_id"),
+        recipient.c.position == bindparam("b_position"),
+        recipient.c.lease_token == bindparam("b_token"),
+        PENDING,
+    )
+    .values(
+        state=bindparam("b_state"),
+        attempts=recipient.c.attempts + bindparam("b_counts"),
+        not_before=func.coalesce(bindparam("b_not_before", type_=recipient.c.not_before.type), recipient.c.not_before),
+        last_reply=bindparam("b_reply"),
+        **_NO_LEASE,
+    )
+)
+
+
+def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[tuple[str, int]]]:
+    """Write outcomes down. For each request the (message id, position) pairs whose lease was no longer theirs."""
+    ids = {one.claim.message.id for request in requests for one in request.settlements}
+    held = _current_tokens(connection, ids)
+    updates: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    finished: set[str] = set()
+    answers: list[list[tuple[str, int]]] = []
+    for request in requests:
+        stale: list[tuple[str, int]] = []
+        for one in request.settlements:
+            paths = {each.position: each.forward_path for each in one.claim.message.recipients}
+            for position, outcome in one.outcomes.items():
+                key = (one.claim.message.id, position)
+                fresh = held.get(key) == one.claim.token
+                if fresh:
+                    # Two settlements of one lease in one batch: the first counts.
+                    del held[key]
+                    updates.append(_bind(key, one.claim.token, outcome))
+                    if not outcome.state.is_live:
+                        finished.add(key[0])
+                else:
+                    stale.append(key)
+                rows.append(_ledger_row(request, key, paths[position], outcome, fresh))
+        answers.append(stale)
+    if updates:
+        connection.execute(_SETTLE, updates)
+    if rows:
+        connection.execute(insert(ledger), rows)
+    drop_finished(connection, finished)
+    return answers
+
+
+def _current_tokens(connection: Connection, ids: set[str]) -> dict[tuple[str, int], str]:
+    if not ids:
+        return {}
+    found = connection.execute(
+        select(recipient.c.message_id, recipient.c.position, recipient.c.lease_token)
+        .where(recipient.c.message_id.in_(ids), PENDING, recipient.c.lease_token.is_not(None))
+        .with_for_update()
+    )
+    return {(row.message_id, row.position): row.lease_token for row in found}
+
+
+def _bind(key: tuple[str, int], token: str, outcome: Outcome) -> dict[str, Any]:
+    assert outcome.state is not RecipientState.PENDING or outcome.not_before is not None
+    return {
+        "b_id": key[0],
+        "b_position": key[1],
+        "b_token": token,
+        "b_state": outcome.state.value,
+        "b_counts": int(outcome.counts),
+        "b_not_before": outcome.not_before,
+        "b_reply": outcome.reply,
+    }
+
+
+def _ledger_row(
+    request: SettleRequest, key: tuple[str, int], path: str, outcome: Outcome, fresh: bool
+) -> dict[str, Any]:
+    if not fresh:
+        event = LedgerEvent.REFUSED
+    elif outcome.ambiguous:
+        event = LedgerEvent.AMBIGUOUS
+    else:
+        event = _EVENTS[outcome.state]
+    return {
+        "at": request.now,
+        "message_id": key[0],
+        "position": key[1],
+        "forward_path": path,
+        "event": event.value,
+        "detail": outcome.reply if fresh else f"{_EVENTS[outcome.state].value}: {outcome.reply}",
+        "actor": "",
+        "node": request.node,
+    }
+
+
+def drop_finished(connection: Connection, ids: set[str]) -> None:
+    """Delete the content of those messages of `ids` that have no live recipient left."""
+    if not ids:
+        return
+    live = set(
+        connection.scalars(
+            select(recipient.c.message_id).where(
+                recipient.c.message_id.in_(ids), literal_column("state IN ('pending', 'held')")
+            )
+        )
+    )
+    done = ids - live
+    if done:
+        connection.execute(delete(chunk).where(chunk.c.message_id.in_(done)))

@@ -1,0 +1,101 @@
+"""Schema migrations (alembic): by themselves on an empty database, otherwise only when asked.
+
+Several packages may keep tables in one database; each has its own alembic environment and its own version table.
+A database that a newer program wrote is refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData, inspect, text
+
+from mxqueue.errors import SchemaTooNew, SchemaTooOld
+
+
+@dataclass(frozen=True, slots=True)
+class Migrations:
+    """One alembic environment: where its scripts lie and which table remembers how far they ran."""
+
+    location: Path
+    version_table: str
+
+    def config(self, connection: Connection) -> Config:
+        config = Config()
+        config.set_main_option("script_location", str(self.location).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        config.attributes["version_table"] = self.version_table
+        return config
+
+    @property
+    def head(self) -> str:
+        config = Config()
+        config.set_main_option("script_location", str(self.location).replace("%", "%%"))
+        head = ScriptDirectory.from_config(config).get_current_head()
+        assert head is not None
+        return head
+
+
+QUEUE = Migrations(Path(__file__).parent / "migrations", "mxqueue_version")
+
+
+def current(connection: Connection, migrations: Migrations) -> str | None:
+    """The revision the database stands at, None where these tables were never made."""
+    if not inspect(connection).has_table(migrations.version_table):
+        return None
+    # The table's name is a constant of ours, never input.
+    row = connection.execute(text(f"SELECT version_num FROM {migrations.version_table}")).first()  # noqa: S608
+    return None if row is None else str(row[0])
+
+
+def check(engine: Engine, migrations: Migrations) -> None:
+    """Raise SchemaTooNew or SchemaTooOld unless the database stands at this program's revision."""
+    with engine.connect() as connection:
+        revision = current(connection, migrations)
+    if revision == migrations.head:
+        return
+    config = Config()
+    config.set_main_option("script_location", str(migrations.location).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise SchemaTooNew(f"the database is at revision {revision}, which this version does not know")
+    raise SchemaTooOld(f"the database is at revision {revision or 'none'}, this version wants {migrations.head}")
+
+
+def upgrade(engine: Engine, migrations: Migrations) -> bool:
+    """Bring the database to this program's revision in one transaction. Whether anything had to be done."""
+    with engine.begin() as connection:
+        revision = current(connection, migrations)
+        if revision == migrations.head:
+            return False
+        command.upgrade(migrations.config(connection), "head")
+    return True
+
+
+def prepare(engine: Engine, migrations: Migrations) -> None:
+    """Create the tables on an empty database, and check the revision of any other."""
+    with engine.connect() as connection:
+        empty = current(connection, migrations) is None
+    if empty:
+        upgrade(engine, migrations)
+    else:
+        check(engine, migrations)
+
+
+def run(context: EnvironmentContext, metadata: MetaData) -> None:
+    """What an alembic env.py of ours does: migrate on the connection it was handed."""
+    config = context.config
+    context.configure(
+        connection=config.attributes["connection"],
+        target_metadata=metadata,
+        version_table=config.attributes["version_table"],
+        # The caller's transaction is the migration's: all of it or nothing.
+        transaction_per_migration=False,
+    )
+    with context.begin_transaction():
+        context.run_migrations()

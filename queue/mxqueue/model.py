@@ -1,0 +1,205 @@
+"""The values of the queue: what goes in, what comes out, what may happen to it.
+
+Everything here is frozen and free of I/O. Times are aware datetimes in UTC, sizes are octets, and the null
+reverse-path is the empty string (RFC 5321, section 4.5.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class RecipientState(StrEnum):
+    """What became of one recipient of one message. Being worked on is a lease, not a state."""
+
+    PENDING = "pending"
+    HELD = "held"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    REMOVED = "removed"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether mail for this recipient is still ours to look after."""
+        return self in LIVE_STATES
+
+
+LIVE_STATES = frozenset({RecipientState.PENDING, RecipientState.HELD})
+
+
+class LedgerEvent(StrEnum):
+    """What a ledger row records. The ledger is append-only and outlives the message."""
+
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    HELD = "held"
+    RELEASED = "released"
+    REMOVED = "removed"
+    RETRIED = "retried"
+    AMBIGUOUS = "ambiguous"  # the next hop may have taken it, but its reply never reached us
+    REFUSED = "refused"  # a settlement came with a token that was no longer the lease's
+
+
+class Content(Protocol):
+    """Message content on its way into the queue: opaque octets after dot-unstuffing."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def sha256(self) -> bytes: ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """The octets from the start, in pieces of at most `CHUNK_SIZE`. May be called again for a retry."""
+        ...
+
+
+CHUNK_SIZE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One RFC 5321 transaction for one route, as it was accepted.
+
+    `trace` is the Received line that goes before the content when it is sent on, CRLF included.
+    `body` is the BODY parameter of RFC 6152: "7BIT" or "8BITMIME".
+    """
+
+    reverse_path: str
+    forward_paths: tuple[str, ...]
+    route: str
+    client_address: str = ""
+    helo: str = ""
+    trace: bytes = b""
+    body: str = "7BIT"
+    smtputf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One forward-path of one message and all that is known of its delivery."""
+
+    message_id: str
+    position: int
+    forward_path: str
+    state: RecipientState
+    attempts: int
+    not_before: datetime
+    last_reply: str
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A queued message without its content. `content_size` leaves the trace line out."""
+
+    id: str
+    arrived_at: datetime
+    reverse_path: str
+    route: str
+    size: int
+    client_address: str
+    helo: str
+    trace: bytes
+    body: str
+    smtputf8: bool
+    node: str
+    recipients: tuple[Recipient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A message leased to one worker: `message.recipients` are only those that the lease covers.
+
+    `token` fences the lease. Once the lease has run out and somebody else has claimed the recipients, or an
+    operator has taken them away, a settlement that carries it is refused.
+    """
+
+    message: Message
+    token: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt, or one decision, made of one recipient.
+
+    `state` PENDING means deferred and wants `not_before`. `ambiguous` marks an attempt whose final reply was
+    lost: the next hop may have the message. `counts` is False where no attempt reached the next hop, so that
+    a refused connection does not age the message.
+    """
+
+    state: RecipientState
+    reply: str
+    not_before: datetime | None = None
+    ambiguous: bool = False
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The outcomes of one claim, recipient by recipient (keyed by position). Those left out stay leased."""
+
+    claim: Claim
+    outcomes: dict[int, Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages a listing or an edit means. Every field narrows; the empty filter means all that is live.
+
+    `ids` are queue ids. `states` are those of recipients; an edit touches only recipients in them.
+    """
+
+    ids: tuple[str, ...] = ()
+    route: str | None = None
+    domain: str | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    states: frozenset[RecipientState] = LIVE_STATES
+    arrived_before: datetime | None = None
+    arrived_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What an operator's edit did. `busy` messages were being delivered at that moment and were left alone."""
+
+    changed: tuple[str, ...]
+    busy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    at: datetime
+    message_id: str
+    position: int
+    forward_path: str
+    event: LedgerEvent
+    detail: str
+    actor: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCount:
+    """What one route has in the queue: messages and recipients in one live state, and the oldest arrival."""
+
+    route: str
+    state: RecipientState
+    messages: int
+    recipients: int
+    oldest_arrived_at: datetime | None

@@ -1,0 +1,119 @@
+"""Where content waits between the wire and the commit, and how it comes back out.
+
+A `Spool` keeps up to 1 MiB in memory and the rest in a file that has no name: whatever happens to the process,
+nothing is left behind. A `StoredContent` is read piece by piece and is checked against the hash it was accepted
+with before its last piece is handed out, so that damaged mail is noticed before anybody is told it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from mxqueue.errors import Damaged
+from mxqueue.model import CHUNK_SIZE
+
+MEMORY_LIMIT = CHUNK_SIZE
+
+
+class Spool:
+    """Content as it arrives. `write` raises OSError when the disk under `directory` is full."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+        self._pieces: list[bytes] = []
+        self._file: IO[bytes] | None = None
+        self._hash = sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+        self._hash.update(data)
+        if self._file is None:
+            self._pieces.append(data)
+            if self.size <= MEMORY_LIMIT:
+                return
+            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  # it lives as long as the spool
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    @property
+    def sha256(self) -> bytes:
+        return self._hash.digest()
+
+    def chunks(self) -> Iterator[bytes]:
+        if self._file is None:
+            if self._pieces:
+                yield b"".join(self._pieces)
+            return
+        for offset in range(0, self.size, CHUNK_SIZE):
+            wanted = min(CHUNK_SIZE, self.size - offset)
+            piece = os.pread(self._file.fileno(), wanted, offset)
+            while len(piece) < wanted:
+                piece += os.pread(self._file.fileno(), wanted - len(piece), offset + len(piece))
+            yield piece
+
+    def close(self) -> None:
+        self._pieces.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class BytesContent:
+    """Content that is already whole in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+        self.sha256 = sha256(data).digest()
+
+    def chunks(self) -> Iterator[bytes]:
+        for start in range(0, self.size, CHUNK_SIZE):
+            yield self._data[start : start + CHUNK_SIZE]
+
+
+class StoredContent:
+    """Content as it lies in the queue. `read(position)` fetches one chunk; None means there is no such chunk."""
+
+    def __init__(self, message_id: str, size: int, digest: bytes, read: Callable[[int], bytes | None]) -> None:
+        self.message_id = message_id
+        self.size = size
+        self.sha256 = digest
+        self._read = read
+
+    def chunks(self) -> Iterator[bytes]:
+        """The octets in order. Raises Damaged in place of the last piece if they are not those accepted."""
+        digest = sha256()
+        seen = 0
+        for position in range((self.size + CHUNK_SIZE - 1) // CHUNK_SIZE):
+            piece = self._read(position)
+            if piece is None:
+                raise Damaged(f"{self.message_id}: chunk {position} is missing")
+            digest.update(piece)
+            seen += len(piece)
+            if seen >= self.size and (seen != self.size or digest.digest() != self.sha256):
+                raise Damaged(f"{self.message_id}: content does not match its hash")
+            yield piece
+        if seen != self.size:
+            raise Damaged(f"{self.message_id}: {seen} octets stored of {self.size}")
+
+    def as_stored(self) -> Iterator[bytes]:
+        """What is there, unchecked: for looking at damaged mail."""
+        for position in range((self.size + CHUNK_SIZE - 1) // CHUNK_SIZE):
+            yield self._read(position) or b""

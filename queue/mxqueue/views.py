@@ -1,0 +1,172 @@
+"""Reading the queue: rows into values, listings, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, or_, select, text
+
+from mxqueue.model import (
+    LIVE_STATES,
+    Filter,
+    LedgerEvent,
+    LedgerRow,
+    Message,
+    Recipient,
+    RecipientState,
+    RouteCount,
+)
+from mxqueue.schema import ledger, message, recipient
+
+
+def recipient_from_row(row: Row[Any]) -> Recipient:
+    return Recipient(
+        message_id=row.message_id,
+        position=row.position,
+        forward_path=row.forward_path,
+        state=RecipientState(row.state),
+        attempts=row.attempts,
+        not_before=row.not_before,
+        last_reply=row.last_reply,
+        lease_owner=row.lease_owner,
+        lease_until=row.lease_until,
+    )
+
+
+def load_messages(
+    connection: Connection, ids: Iterable[str], only: set[tuple[str, int]] | None = None
+) -> list[Message]:
+    """These messages with their recipients, oldest first; `only` narrows the recipients to these keys."""
+    wanted = list(ids)
+    recipients: dict[str, list[Recipient]] = {}
+    found = connection.execute(
+        select(recipient)
+        .where(recipient.c.message_id.in_(wanted))
+        .order_by(recipient.c.message_id, recipient.c.position)
+    )
+    for row in found:
+        if only is None or (row.message_id, row.position) in only:
+            recipients.setdefault(row.message_id, []).append(recipient_from_row(row))
+    rows = connection.execute(select(message).where(message.c.id.in_(wanted)).order_by(message.c.id))
+    return [
+        Message(
+            id=row.id,
+            arrived_at=row.arrived_at,
+            reverse_path=row.reverse_path,
+            route=row.route,
+            size=row.size,
+            client_address=row.client_address,
+            helo=row.helo,
+            trace=row.trace,
+            body=row.body,
+            smtputf8=row.smtputf8,
+            node=row.node,
+            recipients=tuple(recipients.get(row.id, ())),
+        )
+        for row in rows
+        if only is None or row.id in recipients
+    ]
+
+
+def _state_condition(states: frozenset[RecipientState]) -> ColumnElement[bool]:
+    """Spelled out, so that the partial indexes on pending and held are seen to fit."""
+    return or_(*(literal_column(f"recipient.state = '{state.value}'") for state in sorted(states)))
+
+
+def condition(wanted: Filter) -> ColumnElement[bool]:
+    """What a Filter means, on the recipient table joined with message."""
+    parts: list[ColumnElement[bool]] = [_state_condition(wanted.states)]
+    if wanted.ids:
+        parts.append(recipient.c.message_id.in_(wanted.ids))
+    if wanted.route is not None:
+        parts.append(recipient.c.route == wanted.route)
+    if wanted.domain is not None:
+        parts.append(func.lower(recipient.c.forward_path).endswith("@" + wanted.domain.lower(), autoescape=True))
+    if wanted.recipient is not None:
+        parts.append(func.lower(recipient.c.forward_path) == wanted.recipient.lower())
+    if wanted.sender is not None:
+        parts.append(func.lower(message.c.reverse_path) == wanted.sender.lower())
+    if wanted.arrived_before is not None:
+        parts.append(recipient.c.arrived_at < wanted.arrived_before)
+    if wanted.arrived_after is not None:
+        parts.append(recipient.c.arrived_at > wanted.arrived_after)
+    return and_(*parts)
+
+
+def matching_ids(connection: Connection, wanted: Filter, limit: int, after: str | None) -> list[str]:
+    """Up to `limit` queue ids that match, in order of arrival, behind the id `after`."""
+    query = select(recipient.c.message_id).distinct().where(condition(wanted))
+    if wanted.sender is not None:
+        query = query.join(message, message.c.id == recipient.c.message_id)
+    if after is not None:
+        query = query.where(recipient.c.message_id > after)
+    return list(connection.scalars(query.order_by(recipient.c.message_id).limit(limit)))
+
+
+PAGE = 500
+
+
+def list_messages(connection: Connection, wanted: Filter, limit: int | None, after: str | None) -> list[Message]:
+    """Messages with a recipient that matches, with all their recipients, in order of arrival."""
+    listed: list[Message] = []
+    while limit is None or len(listed) < limit:
+        page = PAGE if limit is None else min(PAGE, limit - len(listed))
+        ids = matching_ids(connection, wanted, page, after)
+        listed.extend(load_messages(connection, ids))
+        if len(ids) < page:
+            break
+        after = ids[-1]
+    return listed
+
+
+def ledger_rows(connection: Connection, message_id: str) -> list[LedgerRow]:
+    """All that ever happened to this message, in order."""
+    rows = connection.execute(select(ledger).where(ledger.c.message_id == message_id).order_by(ledger.c.id))
+    return [
+        LedgerRow(
+            at=row.at,
+            message_id=row.message_id,
+            position=row.position,
+            forward_path=row.forward_path,
+            event=LedgerEvent(row.event),
+            detail=row.detail,
+            actor=row.actor,
+            node=row.node,
+        )
+        for row in rows
+    ]
+
+
+def count(connection: Connection) -> list[RouteCount]:
+    """What waits, by route and live state. Reads the partial indexes alone where it can."""
+    counts: list[RouteCount] = []
+    for state in sorted(LIVE_STATES):
+        rows = connection.execute(
+            select(
+                recipient.c.route,
+                func.count(recipient.c.message_id.distinct()).label("messages"),
+                func.count().label("recipients"),
+                func.min(recipient.c.arrived_at).label("oldest"),
+            )
+            .where(literal_column(f"state = '{state.value}'"))
+            .group_by(recipient.c.route)
+            .order_by(recipient.c.route)
+        )
+        counts.extend(RouteCount(row.route, state, row.messages, row.recipients, row.oldest) for row in rows)
+    return counts
+
+
+def next_due(connection: Connection, route: str, now: datetime) -> datetime | None:
+    """When the first pending recipient of this route that nobody holds a lease on is due."""
+    return connection.scalar(
+        select(recipient.c.not_before)
+        .where(
+            text("state = 'pending'"),
+            recipient.c.route == route,
+            or_(recipient.c.lease_until.is_(None), recipient.c.lease_until <= now),
+        )
+        .order_by(recipient.c.not_before)
+        .limit(1)
+    )

@@ -1,0 +1,173 @@
+"""The one thread that writes: group commit.
+
+Work is queued, taken in batches, and committed as one transaction; then, and only then, its futures are resolved.
+When a batch fails for what one piece of work asked, it is rolled back and tried again one piece at a time, so that
+a bad row fails alone. When the storage itself fails the whole batch fails: after a disk error nothing is retried
+as if it were fine, the writer refuses work until it is restarted (what fsync reported once it may not report twice).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from mxqueue.engine import BUSY_TIMEOUT_SECONDS, sqlite_module
+from mxqueue.errors import QueueError, QueueFull, QueueUnavailable, StorageFailed, classify
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+BATCH_JOBS = 500
+BATCH_OCTETS = 32 * 1024 * 1024
+
+type_Bulk = Callable[[Connection, list[Any]], list[Any]]
+
+
+@dataclass(slots=True)
+class _Job:
+    bulk: type_Bulk
+    payload: Any
+    octets: int
+    future: Future[Any] = field(default_factory=Future)
+
+
+def _run_each(connection: Connection, ops: list[Callable[[Connection], Any]]) -> list[Any]:
+    return [op(connection) for op in ops]
+
+
+class Writer:
+    """Commits what is submitted, in batches. Safe to call from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._closed = False
+        self._latched: StorageFailed | None = None
+        self.trouble: QueueError | None = None
+        self._thread = threading.Thread(target=self._run, name="mxqueue-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, op: Callable[[Connection], T]) -> Future[T]:
+        """Run `op` in the next transaction. The future resolves after the commit."""
+        return self._put(_Job(_run_each, op, 0))
+
+    def submit_bulk(self, bulk: Callable[[Connection, list[P]], list[T]], payload: P, octets: int = 0) -> Future[T]:
+        """Like `submit`, but all payloads of a batch that name the same `bulk` are handed to it together.
+
+        `bulk` returns one result a payload, in their order.
+        """
+        return self._put(_Job(bulk, payload, octets))
+
+    def _put(self, job: _Job) -> Future[Any]:
+        if self._closed:
+            job.future.set_exception(QueueUnavailable("the queue is closed"))
+        else:
+            self._jobs.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Finish what was submitted, then stop."""
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            batch, octets, last = [first], first.octets, False
+            while len(batch) < BATCH_JOBS and octets < BATCH_OCTETS:
+                try:
+                    job = self._jobs.get_nowait()
+                except Empty:
+                    break
+                if job is None:
+                    last = True
+                    break
+                batch.append(job)
+                octets += job.octets
+            # A job whose caller has gone is dropped here or done wholly: from now on it cannot be cancelled.
+            self._settle([job for job in batch if job.future.set_running_or_notify_cancel()])
+            if last:
+                return
+
+    def _settle(self, batch: list[_Job]) -> None:
+        if not batch:
+            return
+        try:
+            if self._latched is not None:
+                raise self._latched
+            results = self._commit(batch)
+        except Exception as error:
+            failure = classify(error)
+            if isinstance(failure, StorageFailed):
+                self._latched = failure
+            if isinstance(failure, StorageFailed | QueueFull | QueueUnavailable):
+                self.trouble = failure
+            elif len(batch) > 1:
+                for job in batch:
+                    self._settle([job])
+                return
+            for job in batch:
+                job.future.set_exception(failure)
+            return
+        self.trouble = None
+        for job, result in zip(batch, results, strict=True):
+            job.future.set_result(result)
+
+    def _commit(self, batch: list[_Job]) -> list[Any]:
+        groups: dict[type_Bulk, list[int]] = {}
+        for index, job in enumerate(batch):
+            groups.setdefault(job.bulk, []).append(index)
+        results: list[Any] = [None] * len(batch)
+        with self._engine.begin() as connection:
+            for bulk, indexes in groups.items():
+                answers = bulk(connection, [batch[index].payload for index in indexes])
+                for index, answer in zip(indexes, answers, strict=True):
+                    results[index] = answer
+        return results
+
+
+class Checkpointer:
+    """Moves SQLite's write-ahead log into the database, off the path of a commit.
+
+    A passive checkpoint never waits, but under steady load it never catches up either: past `restart_octets` one
+    that briefly holds writers back lets the log begin anew.
+    """
+
+    def __init__(self, path: Path, passive_octets: int = 8 << 20, restart_octets: int = 256 << 20) -> None:
+        self._wal = path.with_name(path.name + "-wal")
+        self._path = path
+        self._passive_octets = passive_octets
+        self._restart_octets = restart_octets
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mxqueue-checkpoint", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        module = sqlite_module()
+        connection = module.connect(self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+        done_at_octets = 0
+        while not self._stop.wait(0.5):
+            try:
+                octets = self._wal.stat().st_size
+            except OSError:
+                continue
+            if octets < self._passive_octets or octets == done_at_octets:
+                continue
+            mode = "RESTART" if octets > self._restart_octets else "PASSIVE"
+            # Busy, full or failing: the log keeps everything until the next round.
+            with contextlib.suppress(module.Error):
+                connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+                done_at_octets = octets
+        connection.close()

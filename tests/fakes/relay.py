@@ -1,0 +1,208 @@
+"""The real service as a subprocess, with a configuration, a database and a log of its own in a temporary directory.
+
+`Relay` starts what an operator would start (`python -m fallback_mx serve --config FILE`), waits for `/readyz`, and
+stops only the process that it started. When something fails while it runs, the end of its log is in the error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.fakes.postfix import free_port
+
+DOMAIN = "example.test"
+
+
+def primary(port: int, **settings: object) -> dict[str, object]:
+    """One [[primary]] table: a server on this port of 127.0.0.1 that is probed twice a second."""
+    return {
+        "name": "main",
+        "domains": [DOMAIN],
+        "host": "127.0.0.1",
+        "port": port,
+        "interval": "500ms",
+        "rise": 2,
+        "fall": 2,
+        **settings,
+    }
+
+
+class Relay:
+    """One service. It can be killed, stopped and started again on the same database and the same ports."""
+
+    def __init__(
+        self,
+        *primaries: Mapping[str, object],
+        server: Mapping[str, object] | None = None,
+        storage: Mapping[str, object] | None = None,
+    ) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="relay-"))
+        self.port = free_port()
+        self.http_port = free_port()
+        self.config_file = self.directory / "fallback-mx.toml"
+        self.log_file = self.directory / "log"
+        self.database = self.directory / "queue.db"
+        tables: list[tuple[str, Mapping[str, object]]] = [
+            ("[server]", {"hostname": "relay.example.net", "listen": [f"127.0.0.1:{self.port}"], **(server or {})}),
+            ("[storage]", {"url": f"sqlite:///{self.database}", **(storage or {})}),
+            ("[http]", {"listen": f"127.0.0.1:{self.http_port}"}),
+            *(("[[primary]]", table) for table in primaries),
+        ]
+        self.config_file.write_text("\n".join(_table(header, values) for header, values in tables))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                error.add_note(f"the relay's log ends:\n{self.log_tail()}")
+                self.kill()
+            elif self.running:
+                self.stop()
+        finally:
+            self._remove()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the relay is not running"
+        return self._process.pid
+
+    def start(self, timeout: float = 30) -> None:
+        """Returns once `/readyz` says 200."""
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fallback_mx", "serve", "--config", str(self.config_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+            )
+        self.wait_for(self._is_ready, "/readyz says 200", timeout, interval=0.05)
+
+    def stop(self, timeout: float = 30) -> None:
+        """SIGTERM, as an orchestrator does it: the service must end by itself, in time, with status 0."""
+        assert self._process is not None, "the relay is not running"
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as late:
+            self.kill()
+            raise AssertionError(f"no exit {timeout} s after SIGTERM; log ends:\n{self.log_tail()}") from late
+        self._process = None
+        assert status == 0, f"exit status {status} after SIGTERM, expected 0; log ends:\n{self.log_tail()}"
+
+    def kill(self) -> None:
+        """SIGKILL: no time for anything."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def status(self) -> dict[str, Any]:
+        """`/status.json` as it stands now."""
+        document: dict[str, Any] = json.loads(self._get("/status.json"))
+        return document
+
+    def queue_count(self) -> int:
+        """Messages still ours to look after, by `/metrics`."""
+        samples = re.findall(r"(?m)^fallback_mx_queue_messages(?:\{[^}]*\})? (\S+)", self._get("/metrics"))
+        return int(sum(float(value) for value in samples))
+
+    def cli(self, *arguments: str, expect: int = 0) -> str:
+        """Runs `fallback-mx ARGUMENTS` on this relay's configuration and returns its output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "fallback_mx", *arguments],
+            env={**os.environ, "FALLBACK_MX_CONFIG": str(self.config_file)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == expect, (
+            f"`fallback-mx {' '.join(arguments)}` ended with {done.returncode}, expected {expect}: {done.stderr.strip()}"
+        )
+        return done.stdout
+
+    def cli_json_lines(self, *arguments: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.cli(*arguments, "--json").splitlines()]
+
+    def rss(self) -> int:
+        """The most memory that was ever resident, in bytes, of the service and the processes it started."""
+        return sum(_high_water_mark(pid) for pid in _family(self.pid))
+
+    def wait_for(self, fact: Callable[[], bool], what: str, timeout: float = 30, interval: float = 0.1) -> None:
+        """Until the fact holds, however long that takes within `timeout`; dead services are noticed at once."""
+        deadline = time.monotonic() + timeout
+        while not fact():
+            if not self.running:
+                raise AssertionError(f"the relay ended before {what}; log ends:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {timeout} s: {what}; log ends:\n{self.log_tail()}")
+            time.sleep(interval)
+
+    def log_tail(self, lines: int = 30) -> str:
+        if not self.log_file.exists():
+            return "(no log)"
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+
+    def _is_ready(self) -> bool:
+        try:
+            self._get("/readyz")
+        except OSError:
+            return False
+        return True
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as response:
+            return str(response.read().decode())
+
+    def _remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _table(header: str, values: Mapping[str, object]) -> str:
+    # A JSON string, number, boolean or list of those is the same thing in TOML.
+    return "\n".join([header, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(descendant for child in children for descendant in _family(int(child)))]
+
+
+def _high_water_mark(pid: int) -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None, f"process {pid} has no VmHWM"
+    return int(found[1]) * 1024
