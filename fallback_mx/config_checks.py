@@ -85,14 +85,19 @@ def of_loops(tables: Tables, hostname: str, listen: Sequence[Endpoint]) -> list[
 
 
 def _reaches(host: str, hostname: str, endpoint: Endpoint) -> bool:
-    if host in (hostname, endpoint.host):
+    if host == hostname:
         return True
-    local = ("127.0.0.1", "::1") if host == "localhost" else (host,)
-    for text in local:
-        try:
-            target, own = ipaddress.ip_address(text), ipaddress.ip_address(endpoint.host)
-        except ValueError:
-            continue
-        if target == own or (own.is_unspecified and target.is_loopback and own.version == target.version):
-            return True
-    return False
+    return any(
+        target == own or (own.is_unspecified and target.is_loopback and own.version == target.version)
+        for target in _addresses(host)
+        for own in _addresses(endpoint.host)
+        if not target.is_unspecified  # reported where the value was read
+    )
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The addresses that a host stands for without asking a name server."""
+    try:
+        return [ipaddress.ip_address(text) for text in (("127.0.0.1", "::1") if host == "localhost" else (host,))]
+    except ValueError:
+        return []

@@ -50,10 +50,11 @@ class Endpoint:
 
 
 def _duration(value: Any, shortest: timedelta) -> timedelta:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool):
         raise unfit(f"is a number without a unit: {value}", f'write a duration in quotes, for example "{value}s"')
+    text = _text(value, "10s")
     try:
-        duration = parse_duration(_text(value, "10s"))
+        duration = parse_duration(text)
     except ValueError:
         wrong = f"{quoted(value)} is not a duration"
         raise unfit(wrong, 'write a number and one of ms, s, m, h, d, for example "10s"') from None
@@ -63,10 +64,11 @@ def _duration(value: Any, shortest: timedelta) -> timedelta:
 
 
 def _size(value: Any, smallest: int) -> int:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise unfit(f"is a number without a unit: {value}", 'write a size in quotes, for example "50MB"')
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise unfit(f"is a number without a unit: {value}", f'write a size in quotes, for example "{value}MB"')
+    text = _text(value, "50MB")
     try:
-        size = parse_size(_text(value, "50MB"))
+        size = parse_size(text)
     except ValueError:
         wrong = f"{quoted(value)} is not a size"
         raise unfit(wrong, 'write a number and one of B, kB, MB, GB, KiB, MiB, GiB, for example "50MB"') from None
@@ -146,17 +148,19 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _endpoint(value: Any) -> Endpoint:
     if isinstance(value, int) and not isinstance(value, bool):
-        raise unfit(f"{value} is a port alone", f'write an address and a port, for example "0.0.0.0:{value}"')
+        raise unfit(f"{value} is a port alone", f'write an address and a port: "0.0.0.0:{value}"')
     text = _text(value, "0.0.0.0:25")
+    if text.isascii() and text.isdigit():
+        raise unfit(f"{quoted(text)} is a port alone", f'write an address and a port: "0.0.0.0:{text}"')
     host, colon, port = text.rpartition(":")
+    if ":" in host and not host.startswith("["):
+        raise unfit(f"{quoted(text)} lacks brackets", 'write an IPv6 address in brackets, for example "[::1]:25"')
     if not colon or not port.isascii() or not port.isdigit():
-        raise unfit(f"{quoted(text)} has no port", 'write an address and a port, for example "0.0.0.0:25"')
+        example = quoted(f"{text}:25")
+        raise unfit(f"{quoted(text)} has no port", f"write an address and a port, for example {example}")
     if int(port) > 65535:
         raise unfit(f"{quoted(text)} has a port above 65535", "write a port from 1 to 65535")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise unfit(f"{quoted(text)} lacks brackets", f'write an IPv6 address in brackets: "[{host}]:{port}"')
+    host = host.removeprefix("[").removesuffix("]")
     if host in ("", "*"):
         wrong = f"{quoted(text)} has no address"
         raise unfit(wrong, f'write "0.0.0.0:{port}" for every IPv4 address, "[::]:{port}" for IPv6')
@@ -203,7 +207,7 @@ def _check_sqlite(url: URL) -> None:
 def hide_password(url: str) -> str:
     """The database URL as it may be shown."""
     parsed = make_url(url)
-    secret = {key: "***" for key in SECRET_QUERY_KEYS if key in parsed.query}
+    secret = {key: "hidden" for key in SECRET_QUERY_KEYS if key in parsed.query}
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 

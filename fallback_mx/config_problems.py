@@ -67,7 +67,12 @@ class Section:
 def of_section(error: ValidationError, key: str, section: Section, all_sections: Iterable[Section]) -> list[Problem]:
     """The problems of one table; `key` is the table's own: "server", "primary[0]"."""
     others = [other for other in all_sections if other is not section]
-    return [_of_value(details, key, section, others) for details in error.errors(include_url=False)]
+    return [
+        _of_value(details, key, section, others)
+        for details in error.errors(include_url=False)
+        # A list whose entries were all refused is reported as too short as well.
+        if not (details["type"] == "too_short" and details["input"])
+    ]
 
 
 def _of_value(details: ErrorDetails, key: str, section: Section, others: list[Section]) -> Problem:
@@ -83,7 +88,7 @@ def _of_value(details: ErrorDetails, key: str, section: Section, others: list[Se
 
 
 def _what_was_meant(name: str, section: Section, others: list[Section]) -> str:
-    if close := get_close_matches(name, section.keys, n=1):
+    if close := get_close_matches(name, section.keys, n=1, cutoff=0.7):
         return f"did you mean {close[0]}?"
     for other in others:
         if name in other.keys:

@@ -74,7 +74,8 @@ class Envelope:
     """One RFC 5321 transaction for one route, as it was accepted.
 
     `trace` is the Received line that goes before the content when it is sent on, CRLF included.
-    `body` is the BODY parameter of RFC 6152: "7BIT" or "8BITMIME".
+    `body` is the BODY parameter of RFC 6152: "7BIT" or "8BITMIME". `id` is a queue id got beforehand from
+    `Queue.new_id`, where the trace names it; left empty, the queue chooses one.
     """
 
     reverse_path: str
@@ -85,6 +86,7 @@ class Envelope:
     trace: bytes = b""
     body: str = "7BIT"
     smtputf8: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

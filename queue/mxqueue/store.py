@@ -152,7 +152,7 @@ class Queue:
 
         `content` is read on the writer's thread and must stay readable until the future is done.
         """
-        ids = tuple(self.new_id() for _ in envelopes)
+        ids = tuple(envelope.id or self.new_id() for envelope in envelopes)
         work = _Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
         return self.writer.submit_bulk(_accept, work, content.size * len(ids))
 

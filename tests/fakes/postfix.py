@@ -72,6 +72,17 @@ def missing() -> str | None:
     return None
 
 
+def version() -> str:
+    done = subprocess.run(
+        ["postconf", "-hd", "mail_version"],
+        env={**os.environ, "PATH": search_path()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -106,7 +117,7 @@ class Postfix:
 
     @classmethod
     def backup_exchanger(cls, domain: str, primary_port: int) -> Self:
-        """A backup MX in an outage: mail is accepted and deferred until `release()`. Not logged to a file."""
+        """A backup MX in an outage: mail is accepted and deferred until `end_of_outage()`. Not logged to a file."""
         return cls(
             {
                 "mynetworks": "10.255.255.0/24",
@@ -214,12 +225,11 @@ class Postfix:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def release(self) -> None:
-        """The outage is over: deferred mail goes out now."""
+    def end_of_outage(self) -> None:
+        """Mail may go out again; what was deferred waits for `postqueue -f`."""
         self.settings["defer_transports"] = ""
         self._write_main_cf()
         self.command("postfix", "reload")
-        self.command("postqueue", "-f")
 
     def command(self, program: str, *arguments: str) -> str:
         """Runs one of Postfix's own commands on this instance and returns what it printed."""

@@ -103,6 +103,7 @@ class Relay:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
+                env=self._environment(),
             )
         self.wait_for(self._is_ready, "/readyz says 200", timeout, interval=0.05)
 
@@ -143,15 +144,14 @@ class Relay:
         """Runs `fallback-mx ARGUMENTS` on this relay's configuration and returns its output."""
         done = subprocess.run(
             [sys.executable, "-m", "fallback_mx", *arguments],
-            env={**os.environ, "FALLBACK_MX_CONFIG": str(self.config_file)},
+            env=self._environment(),
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert done.returncode == expect, (
-            f"`fallback-mx {' '.join(arguments)}` ended with {done.returncode}, expected {expect}: {done.stderr.strip()}"
-        )
+        said = f"`fallback-mx {' '.join(arguments)}` ended with {done.returncode}: {done.stderr.strip()}"
+        assert done.returncode == expect, f"{said}; expected {expect}"
         return done.stdout
 
     def cli_json_lines(self, *arguments: str) -> list[dict[str, Any]]:
@@ -160,6 +160,11 @@ class Relay:
     def rss(self) -> int:
         """The most memory that was ever resident, in bytes, of the service and the processes it started."""
         return sum(_high_water_mark(pid) for pid in _family(self.pid))
+
+    def primary_state(self, name: str = "main") -> str:
+        """What the monitor makes of a primary: "up", "falling", "down", "rising" or "unknown"."""
+        (state,) = (row["state"] for row in self.status()["primaries"] if row["name"] == name)
+        return str(state)
 
     def wait_for(self, fact: Callable[[], bool], what: str, timeout: float = 30, interval: float = 0.1) -> None:
         """Until the fact holds, however long that takes within `timeout`; dead services are noticed at once."""
@@ -176,9 +181,17 @@ class Relay:
             return "(no log)"
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
 
+    def _environment(self) -> dict[str, str]:
+        """Ours but for what would stand in for the file's settings."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FALLBACK_MX_")}
+        return {**inherited, "FALLBACK_MX_CONFIG": str(self.config_file)}
+
     def _is_ready(self) -> bool:
         try:
             self._get("/readyz")
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+            return False
         except OSError:
             return False
         return True

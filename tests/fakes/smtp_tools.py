@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,14 @@ from tests.fakes.postfix import free_port, search_path
 
 class LoadFailed(Exception):
     """The load generator did not send everything that it was told to send."""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """One message as smtp-sink wrote it down: its line ends are LF there."""
+
+    forward_paths: tuple[str, ...]
+    content: bytes
 
 
 def missing() -> str | None:
@@ -113,8 +122,8 @@ class SmtpSink:
             counts = re.findall(rb"mesg=(\d+)", counter.read())
         return int(counts[-1]) if counts else 0
 
-    def transactions(self) -> list[tuple[str, bytes]]:
-        """One (forward-path, content) a message, in the order in which they came, from the dump."""
+    def transactions(self) -> list[Transaction]:
+        """Everything that was answered with 250, in that order, from the dump."""
         assert self._dump is not None, "this sink writes nothing down"
         if not self._dump.exists():
             return []
@@ -135,8 +144,9 @@ class SmtpSink:
             time.sleep(0.005)
 
 
-def _transaction(record: bytes) -> tuple[str, bytes]:
-    headers, _, content = record.partition(b"\n\tby smtp-sink ")
-    forward_path = re.search(rb"(?m)^X-Rcpt-Args: (?:TO:)?<([^>]*)>", headers, re.IGNORECASE)
-    assert forward_path is not None, f"no recipient in {headers[:300]!r}"
-    return forward_path[1].decode(), content.split(b"\n\t", 1)[1].partition(b"\n")[2]
+def _transaction(record: bytes) -> Transaction:
+    added, _, rest = record.partition(b"\n\tby smtp-sink ")
+    paths = re.findall(rb"(?mi)^X-Rcpt-Args: (?:TO:)?<([^>]*)>", added)
+    # What smtp-sink adds ends with a Received field of three lines; the rest is the client's, and an empty line.
+    content = rest.split(b"\n\t", 1)[1].partition(b"\n")[2]
+    return Transaction(tuple(path.decode() for path in paths), content.removesuffix(b"\n"))

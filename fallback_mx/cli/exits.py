@@ -1,0 +1,90 @@
+"""How a command ends: its exit code, and one line on standard error that says what to do about it.
+
+Codes are those that scripts may rely on. Nothing but `Program` calls `sys.exit`; commands return a code or raise. An
+error that nobody foresaw ends as code 1 and one line; FALLBACK_MX_TRACEBACK=1 shows where it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from fallback_mx.visible import visible
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+NOTHING_MATCHED = 3
+UNREACHABLE = 4
+PARTLY_DONE = 5
+
+
+class Program(click.Group):
+    """The root command. Whatever a command raises becomes an exit code and a line, never a traceback."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, prog_name or "fallback-mx", **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has enough. The interpreter must not try to flush it once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(FAILED)
+        except (Exception, KeyboardInterrupt) as error:
+            sys.exit(report(error))
+        sys.exit(code if isinstance(code, int) else DONE)
+
+
+def complain(message: str) -> None:
+    """One line on standard error. Commands use it for what is wrong but does not end them."""
+    click.echo(f"fallback-mx: {visible(message)}", err=True)
+
+
+def report(error: BaseException) -> int:
+    """Say what went wrong in one line (a line a problem for a configuration) and choose the exit code."""
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        complain("stopped")
+        return FAILED
+    if isinstance(error, click.UsageError):
+        help_of = f" See `{error.ctx.command_path} --help`." if error.ctx else ""
+        complain(f"{_sentence(error.format_message())}{help_of}")
+        return USAGE
+    if isinstance(error, click.ClickException):
+        complain(error.format_message())
+        return error.exit_code
+    return _report_ours(error)
+
+
+def _report_ours(error: BaseException) -> int:
+    # These bring the database library with them, and a command that fails without it should not wait for it.
+    from mxqueue.errors import NoQueue, NoSuchMessage, QueueError, QueueUnavailable
+
+    from fallback_mx.config_problems import ConfigError
+
+    if isinstance(error, ConfigError):
+        for problem in str(error).splitlines():
+            complain(problem)
+        return USAGE
+    if isinstance(error, QueueError):
+        complain(f"{_sentence(str(error))} {error.advice}")
+        if isinstance(error, NoSuchMessage):
+            return NOTHING_MATCHED
+        return UNREACHABLE if isinstance(error, NoQueue | QueueUnavailable) else FAILED
+    advice = getattr(error, "advice", "")
+    if isinstance(advice, str) and advice:
+        complain(f"{_sentence(str(error))} {advice}")
+    else:
+        complain(f"{type(error).__name__}: {error} (FALLBACK_MX_TRACEBACK=1 shows where)")
+    if os.environ.get("FALLBACK_MX_TRACEBACK"):
+        traceback.print_exception(error)
+    return FAILED
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."

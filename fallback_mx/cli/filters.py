@@ -1,0 +1,125 @@
+"""Which messages a command means: queue ids, and the filters that listings and edits share."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from fallback_mx.durations import parse_duration
+
+if TYPE_CHECKING:
+    from mxqueue.model import Filter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STATES = ("pending", "held", "delivered", "failed", "expired", "removed")
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The filter options of one command line, as they were given."""
+
+    primary: str | None = None
+    domain: str | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    state: tuple[str, ...] = ()
+    older: str | None = None
+    newer: str | None = None
+
+    def filter(self, now: datetime, ids: Sequence[str] = ()) -> Filter:
+        """As the queue wants it. Raises click.UsageError for a value that cannot be meant."""
+        from mxqueue.model import LIVE_STATES, Filter, RecipientState
+
+        return Filter(
+            ids=tuple(ids),
+            route=self.primary,
+            domain=_domain(self.domain) if self.domain is not None else None,
+            sender="" if self.sender == "<>" else self.sender,
+            recipient=self.recipient,
+            states=frozenset(RecipientState(state) for state in self.state) or LIVE_STATES,
+            arrived_before=_ago("--older", self.older, now),
+            arrived_after=_ago("--newer", self.newer, now),
+        )
+
+
+def _domain(text: str) -> str:
+    from fallback_mx.domains import normalised
+
+    try:
+        return normalised(text)
+    except ValueError as error:
+        raise click.UsageError(f"--domain {text}: {error}. Write a name such as example.org.") from None
+
+
+def _ago(option: str, text: str | None, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return now - parse_duration(text)
+    except (ValueError, OverflowError):
+        raise click.UsageError(f"{option} {text} is not a duration. Write one such as 30s, 10m, 2h or 3d.") from None
+
+
+def filter_options(command: F) -> F:
+    """The filters, as one argument `selection`."""
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> Any:
+        selection = Selection(**{field.name: values.pop(field.name) for field in fields(Selection)})
+        return command(selection=selection, **values)
+
+    options = [
+        click.option("--primary", metavar="NAME", help="Mail for this primary."),
+        click.option("--domain", metavar="DOMAIN", help="Mail with a recipient in this domain."),
+        click.option("--sender", metavar="ADDRESS", help="Mail with this reverse-path; <> is the null one."),
+        click.option("--recipient", metavar="ADDRESS", help="Mail with this recipient."),
+        click.option("--state", multiple=True, type=click.Choice(STATES), help="Recipients in this state; repeatable."),
+        click.option("--older", metavar="AGE", help="Mail that arrived longer ago than this, such as 2h."),
+        click.option("--newer", metavar="AGE", help="Mail that arrived within this time."),
+    ]
+    for option in reversed(options):
+        option(wrapped)
+    return cast(F, wrapped)
+
+
+def read_ids(given: Iterable[str]) -> list[str]:
+    """Queue ids from the arguments; `-` stands for those on standard input. Each once, in order."""
+    ids: dict[str, None] = {}
+    for text in given:
+        for queue_id in _from_lines(sys.stdin) if text == "-" else (text,):
+            ids[read_id(queue_id)] = None
+    return list(ids)
+
+
+def _from_lines(lines: Iterable[str]) -> Iterator[str]:
+    """The id of each line: alone, first in a line of `queue list`, or in one of `queue list --json`."""
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith("ID\t"):
+            continue
+        yield _from_json(text) if text.startswith("{") else text.split()[0]
+
+
+def _from_json(line: str) -> str:
+    try:
+        return str(json.loads(line)["id"])
+    except (ValueError, KeyError):
+        raise click.UsageError(f"{line[:60]} on standard input has no queue id.") from None
+
+
+def read_id(text: str) -> str:
+    """A queue id as it was typed; capitals make no difference. Raises click.UsageError."""
+    queue_id = text.upper()
+    if _ULID.fullmatch(queue_id) is None:
+        raise click.UsageError(f"{text[:60]} is not a queue id. They have 26 letters and digits, see `queue list`.")
+    return queue_id

@@ -1,0 +1,46 @@
+"""The options that stand at every command: --config and --json."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from fallback_mx.config import Config
+
+DEFAULT_CONFIG = "/etc/fallback-mx/fallback-mx.toml"
+CONFIG_VARIABLE = "FALLBACK_MX_CONFIG"
+_KEY = "fallback_mx.config"
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    # One memory for all levels of a command line: the option may stand before or after the subcommand.
+    if value is not None:
+        context.meta[_KEY] = value
+
+
+config_option = click.option(
+    "--config",
+    metavar="FILE",
+    expose_value=False,
+    is_eager=True,
+    callback=_remember,
+    help=f"The configuration; otherwise ${CONFIG_VARIABLE}, otherwise {DEFAULT_CONFIG}.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each item of a list.")
+
+
+def config_path() -> str:
+    """The configuration file this command line means."""
+    chosen = click.get_current_context().meta.get(_KEY)
+    return str(chosen or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+
+
+def load_config() -> Config:
+    """The configuration. Raises ConfigError."""
+    from fallback_mx.config import load
+
+    return load(config_path())

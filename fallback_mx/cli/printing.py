@@ -1,0 +1,83 @@
+"""How results look: tables on a terminal, tab-separated text in a pipe, JSON when asked for.
+
+Text from mail is made visible before it is printed and is never read as markup: a sender's address cannot colour,
+move or clear anything. JSON is ASCII alone. NO_COLOR is honoured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from fallback_mx.visible import visible
+
+
+def on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def say(text: str) -> None:
+    """One line of prose on standard output."""
+    click.echo(visible(text))
+
+
+def print_json(value: object) -> None:
+    """One line of JSON; datetimes as RFC 3339 in UTC."""
+    # JSON leaves DEL as it is; a terminal does not.
+    click.echo(json.dumps(value, default=_json_default).replace("\x7f", "\\u007f"))
+
+
+def _json_default(value: object) -> Any:
+    if isinstance(value, datetime):
+        return exact(value)
+    raise TypeError(type(value).__name__)
+
+
+def exact(moment: datetime) -> str:
+    """A moment to the microsecond, as programs read it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def short(moment: datetime | None) -> str:
+    """A moment to the second, as people read it; "" for none."""
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), fixed: Sequence[str] = ()
+) -> None:
+    """Rows under a heading. `right` columns are numbers; `fixed` columns are never cut or wrapped on a terminal."""
+    if on_terminal():
+        _print_rich(columns, rows, right, fixed)
+        return
+    click.echo("\t".join(columns))
+    for row in rows:
+        click.echo("\t".join(visible(str(cell)) for cell in row))
+
+
+def _print_rich(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str], fixed: Sequence[str]
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column in fixed or column in right,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(visible(str(cell)), style=_STYLES.get(str(cell), "")) for cell in row))
+    Console(markup=False, highlight=False, emoji=False).print(table)
+
+
+_STYLES = {"up": "green", "down": "bold red", "falling": "yellow", "rising": "yellow", "unknown": "dim", "held": "yellow"}

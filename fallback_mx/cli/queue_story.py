@@ -1,0 +1,111 @@
+"""One message told at length: its envelope, its recipients and its ledger; and its content on a terminal."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from mxqueue.model import LedgerEvent, RecipientState
+
+from fallback_mx.cli.printing import print_table, say, short
+from fallback_mx.spoken import counted, duration, octets
+from fallback_mx.visible import visible
+
+if TYPE_CHECKING:
+    from mxqueue import LedgerRow, Message
+
+# What each ledger event means, in words that need no glossary.
+_STORY = {
+    LedgerEvent.ACCEPTED: "accepted and stored",
+    LedgerEvent.DELIVERED: "delivered, the primary said",
+    LedgerEvent.DEFERRED: "deferred",
+    LedgerEvent.FAILED: "failed for good",
+    LedgerEvent.EXPIRED: "expired",
+    LedgerEvent.HELD: "held",
+    LedgerEvent.RELEASED: "released",
+    LedgerEvent.REMOVED: "removed",
+    LedgerEvent.RETRIED: "made due at once",
+    LedgerEvent.AMBIGUOUS: "perhaps delivered, the reply was lost",
+    LedgerEvent.REFUSED: "a late outcome was not counted",
+}
+
+
+def tell(message: Message, ledger: Sequence[LedgerRow]) -> None:
+    """Print the story of a message."""
+    age = datetime.now(UTC) - message.arrived_at
+    say(f"{message.id}  {octets(message.size)} for {message.route}")
+    say(f"from      {message.reverse_path or '<> (the null reverse-path)'}")
+    say(f"arrived   {short(message.arrived_at)}, {duration(age)} ago, at {message.node}")
+    say(f"client    {message.client_address or 'unknown'}, which called itself {message.helo or 'nothing'}")
+    click.echo()
+    rows = [_recipient_row(recipient) for recipient in message.recipients]
+    print_table(("TO", "STATE", "ATTEMPTS", "NEXT ATTEMPT", "LAST REPLY"), rows, right=("ATTEMPTS",))
+    click.echo()
+    say(f"{counted(len(ledger), 'entry', 'entries')} in the ledger:")
+    for row in ledger:
+        say(f"{short(row.at)}  {row.forward_path}  {_told(row)}")
+
+
+def _recipient_row(recipient: Any) -> tuple[object, ...]:
+    waits = recipient.state is RecipientState.PENDING
+    if waits and recipient.lease_until is not None and recipient.lease_until > datetime.now(UTC):
+        when = f"now, by {recipient.lease_owner}"
+    else:
+        when = short(recipient.not_before) if waits else ""
+    return (recipient.forward_path, recipient.state.value, recipient.attempts, when, recipient.last_reply)
+
+
+def _told(row: LedgerRow) -> str:
+    who = f" by {row.actor}" if row.actor else ""
+    return f"{_STORY[row.event]}{who}{': ' + row.detail if row.detail else ''}"
+
+
+def details_json(message: Message, ledger: Sequence[LedgerRow]) -> dict[str, Any]:
+    """What `queue show --json` has beyond a line of the list."""
+    return {
+        "helo": message.helo,
+        "node": message.node,
+        "body": message.body,
+        "smtputf8": message.smtputf8,
+        "trace": message.trace.decode("utf-8", "backslashreplace"),
+        "ledger": [
+            {
+                "at": row.at,
+                "event": row.event.value,
+                "forward_path": row.forward_path,
+                "detail": row.detail,
+                "actor": row.actor,
+                "node": row.node,
+            }
+            for row in ledger
+        ],
+    }
+
+
+def content_json(message: Message, content: bytes) -> dict[str, Any]:
+    """A message's octets for programs."""
+    return {
+        "id": message.id,
+        "trace": message.trace.decode("utf-8", "backslashreplace"),
+        "content_base64": base64.b64encode(content).decode("ascii"),
+    }
+
+
+def print_on_terminal(pieces: Iterable[bytes]) -> None:
+    """Content for eyes: line by line, whatever could act on the terminal written as an escape."""
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    rest = ""
+    for piece in pieces:
+        *lines, rest = (rest + decoder.decode(piece)).split("\r\n")
+        for line in lines:
+            click.echo(_line(line))
+    if rest := rest + decoder.decode(b"", final=True):
+        click.echo(_line(rest))
+
+
+def _line(text: str) -> str:
+    return "\t".join(visible(part) for part in text.split("\t"))

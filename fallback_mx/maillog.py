@@ -1,0 +1,278 @@
+"""The log: one function for each event that can happen to mail, to a primary, or to the service.
+
+A line is `time=… level=… id=… event=…` and then what the event says, as key=value pairs (logfmt) or, when asked for,
+as one JSON object. The queue id comes before everything else the event has to say. Control characters are escaped, so
+that no sender and no reply can forge a line. Addresses of persons are written at level debug alone: above it there is
+the domain, and local parts in replies are left out.
+
+A line that cannot be written is counted in `lost_lines()`; nothing here raises.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, BinaryIO
+
+import structlog
+
+from fallback_mx import loglines
+from fallback_mx.loglines import Lines
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+# Linear in what a stranger sends: a word is tried from its first character alone, a quoted string to 255.
+_LOCAL_PART = re.compile(r"""(?:"(?:[^"\\]|\\.){0,255}+"|(?<![^\s<>@",;:])[^\s<>@",;:]++)@""")
+
+
+class _Library(logging.Handler):
+    """What libraries have to say, in our form: a library's warning is an event like any other."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        detail = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            detail = f"{detail}: {_traceback(record.exc_info[1])}"
+        write = _log.error if record.levelno >= logging.ERROR else _log.warning
+        write("library", part=record.name, detail=_impersonal(detail))
+
+
+_lines = Lines(None)
+# The log of a process is one: every part writes to it, and only `configure` replaces it.
+_log: Any = None
+_with_persons = False
+
+
+def configure(level: str = "info", *, as_json: bool = False, stream: BinaryIO | None = None) -> None:
+    """Set the level (debug, info, warning, error) and the form for the whole process."""
+    global _log, _lines, _with_persons
+    _lines = Lines(stream)
+    _with_persons = LEVELS[level] <= logging.DEBUG
+    _log = structlog.wrap_logger(
+        _lines,
+        processors=[loglines.as_json if as_json else loglines.logfmt],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+    ).bind()
+
+
+def capture_libraries() -> None:
+    """Let what libraries log, from warnings on, come out here, in place of the handlers they have set up."""
+    logging.basicConfig(handlers=[_Library()], level=logging.WARNING, force=True)
+
+
+def lost_lines() -> int:
+    """How many lines could not be written since `configure`."""
+    return _lines.lost
+
+
+def _domain(path: str | None) -> str | None:
+    if path is None:
+        return None
+    return path.rpartition("@")[2] if path else "<>"
+
+
+def _person(path: str | None) -> str | None:
+    if path is None or not _with_persons:
+        return None
+    return path or "<>"
+
+
+def _impersonal(text: str) -> str:
+    return text if _with_persons else _LOCAL_PART.sub("…@", text)
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-loglines.MAX_VALUE :]
+
+
+# Mail in --------------------------------------------------------------------------------------------------------
+
+
+def accepted(
+    queue_id: str,
+    *,
+    primary: str,
+    client_address: str,
+    reverse_path: str,
+    forward_paths: Sequence[str],
+    size: int,
+) -> None:
+    """A message was committed and answered with 250."""
+    _log.info(
+        "accepted",
+        id=queue_id,
+        primary=primary,
+        client=client_address,
+        sender_domain=_domain(reverse_path),
+        recipients=len(forward_paths),
+        size=size,
+        sender=_person(reverse_path),
+        to=" ".join(forward_paths) if _with_persons else None,
+    )
+
+
+def refused(
+    reason: str,
+    *,
+    client_address: str,
+    reply: str = "",
+    primary: str | None = None,
+    reverse_path: str | None = None,
+    forward_path: str | None = None,
+) -> None:
+    """A command, a recipient or a message was answered with 4xx or 5xx. `reason` is the word the metrics use."""
+    _log.info(
+        "refused",
+        reason=reason,
+        client=client_address,
+        primary=primary,
+        reply=_impersonal(reply) or None,
+        sender_domain=_domain(reverse_path),
+        recipient_domain=_domain(forward_path),
+        sender=_person(reverse_path),
+        to=_person(forward_path),
+    )
+
+
+def session_limit(client_address: str, limit: str) -> None:
+    """A client came to one of the standing limits (connections, recipients, junk commands, time)."""
+    _log.info("session_limit", client=client_address, limit=limit)
+
+
+# Mail out -------------------------------------------------------------------------------------------------------
+
+
+def delivered(queue_id: str, *, primary: str, forward_path: str, reply: str, attempts: int, age_seconds: float) -> None:
+    """The primary answered 2xx for this recipient, and that is on record."""
+    _log.info("delivered", **_attempt(queue_id, primary, forward_path, reply), attempts=attempts, age=age_seconds)
+
+
+def deferred(
+    queue_id: str, *, primary: str, forward_path: str, reply: str, attempts: int, not_before: datetime
+) -> None:
+    """An attempt failed for now; the recipient is tried again at `not_before`."""
+    _log.info("deferred", **_attempt(queue_id, primary, forward_path, reply), attempts=attempts, not_before=not_before)
+
+
+def held(queue_id: str, *, primary: str, forward_path: str, reply: str) -> None:
+    """The recipient is kept until an operator decides."""
+    _log.warning("held", **_attempt(queue_id, primary, forward_path, reply))
+
+
+def failed(queue_id: str, *, primary: str, forward_path: str, reply: str) -> None:
+    """The primary refused the recipient for good, and the configuration says to end it."""
+    _log.warning("failed", **_attempt(queue_id, primary, forward_path, reply))
+
+
+def expired(primary: str, *, recipients: int, action: str) -> None:
+    """Mail on this route outlived its lifetime; `action` is what became of it (expired, held)."""
+    _log.warning("expired", primary=primary, recipients=recipients, action=action)
+
+
+def settlement_refused(queue_id: str, *, primary: str, position: int) -> None:
+    """An outcome came too late: somebody else has had the recipient since. It is in the ledger."""
+    _log.warning("settlement_refused", id=queue_id, primary=primary, position=position)
+
+
+def damaged(queue_id: str, detail: str) -> None:
+    """Stored content no longer matches its hash; the message is set aside."""
+    _log.error("damaged", id=queue_id, detail=detail)
+
+
+def _attempt(queue_id: str, primary: str, forward_path: str, reply: str) -> dict[str, Any]:
+    return {
+        "id": queue_id,
+        "primary": primary,
+        "recipient_domain": _domain(forward_path),
+        "to": _person(forward_path),
+        "reply": _impersonal(reply),
+    }
+
+
+def connection_failed(primary: str, *, next_hop: str, phase: str, detail: str) -> None:
+    """A connection to the primary failed before any reply about a message."""
+    _log.info("connection_failed", primary=primary, next_hop=next_hop, phase=phase, detail=_impersonal(detail))
+
+
+def drain_started(primary: str) -> None:
+    """What waits for this primary begins to move."""
+    _log.info("drain_started", primary=primary)
+
+
+def drain_ended(primary: str, *, delivered: int, seconds: float) -> None:
+    """Nothing that is due is left for this primary, or it went away again."""
+    _log.info("drain_ended", primary=primary, delivered=delivered, seconds=seconds)
+
+
+# Primaries ------------------------------------------------------------------------------------------------------
+
+
+def primary_state(primary: str, *, before: str, now: str, detail: str = "") -> None:
+    """The state of a primary changed (up, falling, down, rising, unknown)."""
+    _log.info("primary_state", primary=primary, before=before, now=now, detail=_impersonal(detail) or None)
+
+
+def outage_started(primary: str, *, started_at: datetime, cause: str) -> None:
+    """An outage is confirmed; it began with the first failed observation."""
+    _log.warning("outage_started", primary=primary, started_at=started_at, cause=_impersonal(cause))
+
+
+def outage_ended(primary: str, *, started_at: datetime, ended_at: datetime) -> None:
+    """The primary is back; the outage ended with the first good observation."""
+    seconds = (ended_at - started_at).total_seconds()
+    _log.warning("outage_ended", primary=primary, started_at=started_at, ended_at=ended_at, seconds=seconds)
+
+
+# The service ----------------------------------------------------------------------------------------------------
+
+
+def service_started(*, version: str, node: str, listen: Sequence[str], primaries: Sequence[str]) -> None:
+    """Every part runs and the listeners are open."""
+    _log.info(
+        "service_started",
+        version=version,
+        node=node,
+        listen=" ".join(listen),
+        primaries=" ".join(primaries),
+    )
+
+
+def service_stopping(reason: str) -> None:
+    """The ordered stop begins."""
+    _log.info("service_stopping", reason=reason)
+
+
+def service_stopped(*, seconds: float) -> None:
+    """Every part has stopped, every write is committed."""
+    _log.info("service_stopped", seconds=seconds)
+
+
+def config_reloaded(path: str) -> None:
+    """A new configuration is in force."""
+    _log.info("config_reloaded", path=path)
+
+
+def config_rejected(path: str, problems: Sequence[str]) -> None:
+    """The file is not valid: the settings that were in force stay. One line a problem."""
+    for problem in problems or ("unreadable",):
+        _log.error("config_rejected", path=path, problem=problem)
+
+
+def trouble(part: str, detail: str, advice: str = "") -> None:
+    """Something of ours does not work; what came in is answered 451 and what was accepted is safe."""
+    _log.error("trouble", part=part, detail=_impersonal(detail), advice=advice or None)
+
+
+def recovered(part: str) -> None:
+    """What was in trouble works again."""
+    _log.warning("recovered", part=part)
+
+
+def crashed(part: str, error: BaseException) -> None:
+    """A part met an error nobody foresaw. The traceback is in the line; the peer saw 451 at most."""
+    _log.error("crashed", part=part, error=type(error).__name__, detail=_impersonal(_traceback(error)))
+
+
+configure()

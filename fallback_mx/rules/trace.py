@@ -1,0 +1,38 @@
+"""The Received line we add, and the count of those that are there already (RFC 5321, sections 4.4 and 6.3)."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from email.utils import format_datetime
+
+MAX_HOPS = 50
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+def address_literal(client_address: str) -> str:
+    """An IP address in the brackets of RFC 5321, section 4.1.3."""
+    return f"[IPv6:{client_address}]" if ":" in client_address else f"[{client_address}]"
+
+
+def received(*, helo: str, client_address: str, hostname: str, protocol: str, queue_id: str, at: datetime) -> bytes:
+    """The Received line of one message, CRLF included, folded to stay under 78 octets where it can.
+
+    `protocol` is a name of RFC 3848 (SMTP, ESMTP, ESMTPS). What the client called itself is a claim and is kept
+    as one; what its connection came from is in the brackets.
+    """
+    claimed = _UNSAFE.sub("?", helo)[:255] or "unknown"
+    return (
+        f"Received: from {claimed} ({address_literal(client_address)})\r\n"
+        f"\tby {hostname} (Fallback MX) with {protocol} id {queue_id};\r\n"
+        f"\t{format_datetime(at)}\r\n"
+    ).encode("ascii", "replace")
+
+
+def hops(head: bytes) -> int:
+    """How many Received lines stand in the header at the start of this content."""
+    if head.startswith(b"\r\n"):
+        return 0
+    header, _, _ = head.partition(b"\r\n\r\n")
+    return len(_RECEIVED.findall(header))

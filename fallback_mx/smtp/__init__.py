@@ -1,0 +1,1 @@
+"""The only place that speaks SMTP: inbound sessions, outbound couriers, probes."""

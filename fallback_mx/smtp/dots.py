@@ -1,0 +1,59 @@
+"""Dot-stuffing, a piece at a time (RFC 5321, section 4.5.2).
+
+Content leaves as it came, but for a dot more before each line that begins with one. A dot that follows a bare CR or a
+bare LF is the stuff of smuggling: some servers take it for the end of the message, and what follows for commands. Our
+listener refuses such content; should any get here, `BareDot` is raised and the final dot must never be sent.
+"""
+
+from __future__ import annotations
+
+FINAL_DOT = b".\r\n"
+
+
+class BareDot(ValueError):
+    """The content holds a line, by a lax server's reading, that could end the message early."""
+
+    def __init__(self) -> None:
+        super().__init__("a dot follows a bare CR or LF, which some servers take for the end of the message")
+
+
+class DotStuffer:
+    """Feed it the content in order with `stuff`, then send what `end` gives."""
+
+    def __init__(self) -> None:
+        # As if the line end of the DATA command were part of the content.
+        self._tail = b"\r\n"
+
+    def stuff(self, piece: bytes) -> bytes:
+        """This piece as it goes on the wire. Raises BareDot."""
+        if not piece:
+            return piece
+        _refuse_bare(self._tail + piece[:2], len(self._tail))
+        stuffed = piece
+        dots = piece.count(b"\n.")
+        if dots:
+            if piece.count(b"\r\n.") != dots - piece.startswith(b"\n."):
+                raise BareDot
+            stuffed = piece.replace(b"\r\n.", b"\r\n..")
+        if b"\r." in piece:
+            raise BareDot
+        if piece.startswith(b".") and self._tail.endswith(b"\r\n"):
+            stuffed = b"." + stuffed
+        elif piece.startswith(b"\n.") and self._tail.endswith(b"\r"):
+            stuffed = b"\n." + stuffed[1:]
+        self._tail = (self._tail + piece[-2:])[-2:]
+        return stuffed
+
+    def end(self) -> bytes:
+        """The final dot, with the line end that it needs before it where the content has none."""
+        return FINAL_DOT if self._tail.endswith(b"\r\n") else b"\r\n" + FINAL_DOT
+
+
+def _refuse_bare(seam: bytes, middle: int) -> None:
+    """Look for a bare CR or LF before a dot where two pieces meet."""
+    dot = seam.find(b".", middle)
+    if dot < 0:
+        return
+    before = seam[:dot]
+    if before.endswith(b"\r") or (before.endswith(b"\n") and not before.endswith(b"\r\n")):
+        raise BareDot

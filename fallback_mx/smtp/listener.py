@@ -1,0 +1,228 @@
+"""The inbound side: sockets, what sessions share, and the way from a session into the queue.
+
+It is handed everything it decides by (routes, the primaries' states, whether there is room) and tells `Events` what
+it did. When it stops, no new connection is taken, idle clients get 421, and a message whose final dot has been read
+is committed and answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from fallback_mx.rules import trace
+from fallback_mx.rules.admission import WhenUp
+from fallback_mx.rules.health import State
+from fallback_mx.smtp.session import Session
+from mxqueue import Content, Envelope, Spool
+
+BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where mail for a domain goes: the primary's name, and what happens while it is up."""
+
+    name: str
+    when_up: WhenUp
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    hostname: str
+    routes: Mapping[str, Route]  # by domain: lower case, A-labels, no trailing dot
+    max_message_size: int = 50_000_000
+    max_recipients: int = 100
+    max_connections: int = 400
+    spool_directory: Path | None = None
+    tls_context: ssl.SSLContext | None = field(default=None, repr=False)
+
+    @property
+    def postmaster_domain(self) -> str:
+        """Where `RCPT TO:<postmaster>` goes (RFC 5321, section 4.5.1)."""
+        return next(iter(self.routes), "")
+
+
+class Events(Protocol):
+    """What is told of: to the log, to the counters, to whoever delivers."""
+
+    def accepted(self, queue_ids: Sequence[str], envelopes: Sequence[Envelope], size: int) -> None: ...
+    def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None: ...
+    def session_limit(self, client_address: str, limit: str) -> None: ...
+    def session_opened(self) -> None: ...
+    def session_closed(self) -> None: ...
+    def trouble(self, part: str, error: Exception) -> None: ...
+
+
+class Intake(Protocol):
+    """The queue, as far as the listener needs it."""
+
+    def accept(self, envelopes: Sequence[Envelope], content: Content) -> Future[tuple[str, ...]]: ...
+    def new_id(self) -> str: ...
+
+
+class Listener:
+    """Accepts connections on every address it is told to, and makes a Session of each."""
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        queue: Intake,
+        *,
+        state_of: Callable[[str], State],
+        has_room: Callable[[int], bool],
+        events: Events,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.state_of = state_of
+        self.has_room = has_room
+        self.events = events
+        self._queue = queue
+        self._clock = clock
+        self._servers: list[asyncio.Server] = []
+        self._sessions: set[Session] = set()
+        self._commits: dict[asyncio.Future[tuple[str, ...]], Spool] = {}
+        self._stopping = False
+        self._quiet = asyncio.Event()
+        self.configure(settings)
+
+    def configure(self, settings: ListenerSettings) -> None:
+        """Take new settings: sessions see them at their next command."""
+        self.settings = settings
+        lines = ["PIPELINING", f"SIZE {settings.max_message_size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        self._ehlo_tls = self._render(lines)
+        self._ehlo_clear = self._render([*lines, "STARTTLS"]) if settings.tls_context else self._ehlo_tls
+
+    def _render(self, lines: list[str]) -> bytes:
+        every = [self.settings.hostname, *lines]
+        marks = ["-"] * (len(every) - 1) + [" "]
+        return "".join(f"250{mark}{line}\r\n" for mark, line in zip(marks, every, strict=True)).encode()
+
+    async def start(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Listen. Raises OSError for an address that cannot be had; then none of them is listened on."""
+        try:
+            for host, port in addresses:
+                server = await self.loop.create_server(lambda: Session(self), host, port, backlog=BACKLOG)
+                self._servers.append(server)
+        except OSError:
+            self._close_servers()
+            raise
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [socket.getsockname()[:2] for server in self._servers for socket in server.sockets]
+
+    @property
+    def listening(self) -> bool:
+        return bool(self._servers) and all(server.is_serving() for server in self._servers)
+
+    @property
+    def sessions(self) -> int:
+        return len(self._sessions)
+
+    def _close_servers(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Stop taking connections and end the sessions, the last of them by force when the grace time is over."""
+        self._stopping = True
+        self._close_servers()
+        for session in list(self._sessions):
+            session.tell_to_leave()
+        if self._sessions or self._commits:
+            self._quiet.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds):
+                    await self._quiet.wait()
+        for session in list(self._sessions):
+            session.abort()
+        if self._commits:
+            await asyncio.wait(list(self._commits))
+
+    # For sessions -----------------------------------------------------------------------------------------------
+
+    def opened(self, session: Session) -> None:
+        self._sessions.add(session)
+        self.events.session_opened()
+
+    def closed(self, session: Session) -> None:
+        self._sessions.discard(session)
+        self.events.session_closed()
+        self._notice_quiet()
+
+    def _notice_quiet(self) -> None:
+        if not self._sessions and not self._commits:
+            self._quiet.set()
+
+    def refusal(self) -> str:
+        """Why a new connection is not served, "" where it is."""
+        if self._stopping:
+            return f"421 4.3.2 {self.settings.hostname} is stopping, please try again"
+        if len(self._sessions) > self.settings.max_connections:
+            self.events.session_limit("", "connections")
+            return "421 4.7.0 Too many connections at the moment, please try again"
+        return ""
+
+    def ehlo_reply(self, tls: bool) -> bytes:
+        return self._ehlo_tls if tls else self._ehlo_clear
+
+    def envelope(
+        self,
+        *,
+        reverse_path: str,
+        forward_paths: tuple[str, ...],
+        route: str,
+        client_address: str,
+        helo: str,
+        protocol: str,
+        body: str,
+    ) -> Envelope:
+        """An envelope with its queue id and the Received line that names it."""
+        queue_id = self._queue.new_id()
+        line = trace.received(
+            helo=helo,
+            client_address=client_address,
+            hostname=self.settings.hostname,
+            protocol=protocol,
+            queue_id=queue_id,
+            at=self._clock(),
+        )
+        return Envelope(
+            reverse_path=reverse_path,
+            forward_paths=forward_paths,
+            route=route,
+            client_address=client_address,
+            helo=helo,
+            trace=line,
+            body=body,
+            id=queue_id,
+        )
+
+    def accept(self, envelopes: Sequence[Envelope], spool: Spool) -> asyncio.Future[tuple[str, ...]]:
+        """Commit. The spool stays open until that is done, whether or not anybody still waits for it."""
+        future = asyncio.wrap_future(self._queue.accept(envelopes, spool), loop=self.loop)
+        self._commits[future] = spool
+
+        def done(future: asyncio.Future[tuple[str, ...]]) -> None:
+            del self._commits[future]
+            self._notice_quiet()
+            size = spool.size
+            spool.close()
+            if not future.cancelled() and future.exception() is None:
+                self.events.accepted(future.result(), envelopes, size)
+
+        future.add_done_callback(done)
+        return future
+
+    def is_committing(self, spool: Spool) -> bool:
+        return any(each is spool for each in self._commits.values())

@@ -1,0 +1,284 @@
+"""Commands out, replies in, paired beyond doubt (RFC 2920).
+
+Each reply belongs to the oldest command still waiting for one. A reply that nothing waits for, that is no reply, that
+has no end, or that the command cannot get (a 250 to DATA, a 354 to MAIL) breaks the connection: from then on nobody
+could say which reply is whose. What was waiting then learns that it gets none, and is deferred by whoever asked.
+
+`ReplyReader` and `ALLOWED` know no socket. `Pipeline` is the asyncio protocol that takes over a transport once
+aiosmtplib, which sends one command at a time, has done connection, EHLO and STARTTLS on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from fallback_mx.rules.disposition import Reply
+
+MAX_LINE_OCTETS = 4096
+MAX_REPLY_OCTETS = 32 * 1024
+MAX_TEXT = 1000
+
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+
+
+class Step(Enum):
+    """A command that awaits a reply."""
+
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    CONTENT = "content"
+    RSET = "RSET"
+    QUIT = "QUIT"
+
+
+ALLOWED = {
+    Step.MAIL: frozenset("245"),
+    Step.RCPT: frozenset("245"),
+    Step.DATA: frozenset("345"),
+    Step.CONTENT: frozenset("245"),
+    Step.RSET: frozenset("245"),
+    Step.QUIT: frozenset("245"),
+}
+"""The first digits that a reply to each step may have (RFC 5321, section 4.3.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait, after RFC 5321, section 4.5.3.2; the banner's minute leaves room for tarpits of 30 s."""
+
+    connect: float = 30.0
+    banner: float = 60.0
+    command: float = 300.0
+    data: float = 120.0
+    block: float = 180.0
+    final: float = 600.0
+    quit: float = 5.0
+
+    def of(self, step: Step) -> float:
+        return {Step.DATA: self.data, Step.CONTENT: self.final, Step.QUIT: self.quit}.get(step, self.command)
+
+
+class Garbled(Exception):
+    """What the server sent is not a reply."""
+
+
+class ReplyReader:
+    """Octets in, whole replies out."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._lines: list[bytes] = []
+        self._code = b""
+        self._octets = 0
+
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """The replies that these octets complete. Raises Garbled behind those that were sound."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end]).rstrip(b"\r")
+            del self._buffer[: end + 1]
+            reply = self._line(line)
+            if reply is not None:
+                yield reply
+        if len(self._buffer) > MAX_LINE_OCTETS:
+            raise Garbled("a reply line without an end")
+
+    def _line(self, line: bytes) -> Reply | None:
+        found = _LINE.fullmatch(line)
+        if found is None or len(line) > MAX_LINE_OCTETS or (self._lines and found[1] != self._code):
+            raise Garbled(f"not a reply: {printable(line)[:100]}")
+        self._octets += len(line)
+        if self._octets > MAX_REPLY_OCTETS:
+            raise Garbled("a reply without an end")
+        self._code = found[1]
+        self._lines.append(found[3] or b"")
+        if found[2] == b"-":
+            return None
+        text = printable(b" ".join(part.strip() for part in self._lines))[:MAX_TEXT]
+        self._lines.clear()
+        self._octets = 0
+        return Reply(int(found[1]), text)
+
+
+def printable(octets: bytes) -> str:
+    """As text that is safe to store and to show: anything that is not printable is escaped."""
+    text = octets.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+class Exchange:
+    """Commands sent together, and the replies they have got so far, in order."""
+
+    __slots__ = ("_done", "replies", "steps")
+
+    def __init__(self, steps: Sequence[Step], done: asyncio.Future[None] | None) -> None:
+        self.steps = steps
+        self.replies: list[Reply] = []
+        self._done = done
+
+    @classmethod
+    def of(cls, steps: Sequence[Step], replies: list[Reply]) -> Exchange:
+        """One that is over."""
+        over = cls(steps, None)
+        over.replies = replies
+        return over
+
+    def add(self, reply: Reply) -> None:
+        self.replies.append(reply)
+        if len(self.replies) == len(self.steps):
+            self.end()
+
+    def end(self) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
+    async def wait(self) -> None:
+        """Until every reply is there, or the connection is broken. Never raises for what the server does."""
+        if self._done is not None and not self._done.done():
+            await self._done
+
+
+class Pipeline(asyncio.Protocol):
+    """One connection. Once `broken` says why, nothing more is sent and no reply will come."""
+
+    def __init__(self, transport: asyncio.Transport, timeouts: Timeouts) -> None:
+        self.broken: str | None = None
+        self.farewell: Reply | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._timeouts = timeouts
+        self._reader = ReplyReader()
+        self._waiting: deque[tuple[Exchange, Step]] = deque()
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._room: asyncio.Future[None] | None = None
+        transport.set_protocol(self)
+
+    # Out --------------------------------------------------------------------------------------------------------
+
+    def expect(self, steps: Sequence[Step]) -> Exchange:
+        """Wait for a reply to each of these, behind those that are waited for already. Then `push` the commands."""
+        exchange = Exchange(steps, self._loop.create_future())
+        if self.broken is not None:
+            exchange.end()
+            return exchange
+        was_idle = not self._waiting
+        self._waiting.extend((exchange, step) for step in steps)
+        if was_idle:
+            self._arm()
+        return exchange
+
+    def push(self, data: bytes) -> None:
+        """Write commands. They are few octets: nobody waits for the server to take them."""
+        if self.broken is None:
+            self._transport.write(data)
+
+    async def write(self, data: bytes) -> None:
+        """Write content, and wait while the server is slow to take it."""
+        if self.broken is not None:
+            return
+        self._transport.write(data)
+        if self._room is not None:
+            self._set_deadline(self._timeouts.block)
+            await self._room
+            self._arm()
+
+    def close(self) -> None:
+        """End the connection in order: what was written is still sent."""
+        self._break("closed")
+        self._transport.close()
+
+    def abort(self, why: str = "aborted") -> None:
+        """Cut the connection: what was written and not yet sent is lost."""
+        self._break(why)
+        self._transport.abort()
+
+    # In ---------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.broken is not None:
+            return
+        try:
+            for reply in self._reader.feed(data):
+                self._pair(reply)
+                if self.broken is not None:
+                    return
+        except Garbled as garbled:
+            self.abort(str(garbled))
+
+    def _pair(self, reply: Reply) -> None:
+        if reply.code == 421:
+            # The server is going away, whatever was asked (RFC 5321, section 3.8).
+            self.farewell = reply
+            if self._waiting:
+                self._waiting.popleft()[0].add(reply)
+            self.abort(str(reply))
+        elif not self._waiting:
+            self.abort(f"a reply that nothing asked for: {reply}")
+        elif str(reply.code)[0] not in ALLOWED[self._waiting[0][1]]:
+            self.abort(f"{reply} is no reply to {self._waiting[0][1].value}")
+        else:
+            exchange, _ = self._waiting.popleft()
+            self._arm()
+            exchange.add(reply)
+
+    def eof_received(self) -> bool:
+        self.abort("the server closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break(f"connection lost: {exc}" if exc else "the server closed the connection")
+
+    def pause_writing(self) -> None:
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._room is not None:
+            if not self._room.done():
+                self._room.set_result(None)
+            self._room = None
+
+    def _break(self, why: str) -> None:
+        if self.broken is not None:
+            return
+        self.broken = why
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.resume_writing()
+        while self._waiting:
+            self._waiting.popleft()[0].end()
+
+    # Time: one timer a connection, moved on rather than made anew for every command ---------------------------------
+
+    def _arm(self) -> None:
+        """Give the oldest waiting command its time, from now."""
+        self._set_deadline(self._timeouts.of(self._waiting[0][1]) if self._waiting else None)
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        if seconds is None or self.broken is not None:
+            self._deadline = None
+            return
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            return
+        awaited = self._waiting[0][1].value if self._waiting else "room to write"
+        self.abort(f"timeout waiting for {'the reply to ' if self._waiting else ''}{awaited}")

@@ -1,0 +1,160 @@
+"""The HTTP face of a running service: /livez, /readyz, /metrics and /status.json.
+
+`/livez` says that the event loop turns and touches nothing else. `/readyz` says whether mail can be taken: 200 while
+every check holds, 503 otherwise; a primary that is down is no reason to be unready, it is what this service is for.
+An answer is asked of the service at most once a second and waited for at most `ANSWER_SECONDS`, however many ask, so
+that nobody can make the queue's disk work through this door. Only GET and HEAD are known; there are no redirects and
+nothing is built from the Host header. No page carries anybody's address or the text of an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fallback_mx.web.metrics import CONTENT_TYPE, Figures, Metrics
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 5.0
+FRESH_SECONDS = 1.0
+
+SECURITY_HEADERS = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold for mail to be taken ("database", "space", "listener"), and what is the matter."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class View(Protocol):
+    """What the service lets this face see. Any of these may raise or hang: the face answers 503 then."""
+
+    async def ready(self) -> Sequence[Check]:
+        """Whether mail can be taken: a write to the database, space, listeners."""
+        ...
+
+    async def figures(self) -> Figures:
+        """The queue's counts and the primaries' states; counts are None where the queue cannot be read."""
+        ...
+
+    async def status(self) -> dict[str, Any]:
+        """What /status.json shows; see fallback_mx.status."""
+        ...
+
+
+class _Fresh(Generic[T]):
+    """One answer for all who ask within a second; while it is being found they wait for the same one."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._answer: asyncio.Task[T] | None = None
+        self._asked_at = 0.0
+
+    async def get(self) -> T:
+        now = time.monotonic()
+        if self._answer is None or (self._answer.done() and now - self._asked_at >= FRESH_SECONDS):
+            self._asked_at = now
+            self._answer = asyncio.ensure_future(self._bounded())
+        # A client that goes away must not take the answer from the others.
+        return await asyncio.shield(self._answer)
+
+    async def _bounded(self) -> T:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await self._ask()
+
+
+class _SecurityHeaders:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *SECURITY_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def make_app(view: View, metrics: Metrics, failed: Callable[[str, BaseException], None]) -> Starlette:
+    """The application. `failed(part, error)` hears of every error that a client was told nothing about."""
+    ready, figures, status = _Fresh(view.ready), _Fresh(view.figures), _Fresh(view.status)
+
+    async def livez(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(request: Request) -> Response:
+        try:
+            checks = await ready.get()
+        except TimeoutError:
+            checks = [Check("service", False, f"no answer within {ANSWER_SECONDS:.0f} s")]
+        ok = all(check.ok for check in checks)
+        body = {"ready": ok, "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]}
+        return _json(body, 200 if ok else 503)
+
+    async def metrics_page(request: Request) -> Response:
+        return Response(metrics.render(await figures.get()), media_type=CONTENT_TYPE)
+
+    async def status_json(request: Request) -> Response:
+        return _json(await status.get())
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        # Never let it through: the server would write its traceback, the client would see a closed connection.
+        failed(f"http {request.url.path}", error)
+        return _json({"error": "not available now"}, 503)
+
+    endpoints = {"/livez": livez, "/readyz": readyz, "/metrics": metrics_page, "/status.json": status_json}
+    app = Starlette(
+        routes=[Route(path, _guarded(endpoint, on_error)) for path, endpoint in endpoints.items()],
+        exception_handlers={HTTPException: _http_error},
+    )
+    app.router.redirect_slashes = False
+    app.add_middleware(_SecurityHeaders)
+    return app
+
+
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _guarded(endpoint: _Endpoint, on_error: Callable[[Request, Exception], Awaitable[Response]]) -> _Endpoint:
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Exception as error:
+            return await on_error(request, error)
+
+    return answer
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _json({"error": error.detail.lower()}, error.status_code, error.headers)
+
+
+def _json(body: object, status_code: int = 200, headers: Any = None) -> Response:
+    # ASCII alone, so that nothing in a name or a reply reaches a terminal as a control character.
+    text = json.dumps(body).replace("\x7f", "\\u007f") + "\n"
+    return Response(text, status_code, headers, media_type="application/json")

@@ -1,0 +1,143 @@
+"""The HTTP server inside the service: uvicorn with its hands off the process.
+
+It takes no signals, configures no logging and reads no environment: starting and stopping is the service's. A port
+that is taken or forbidden raises HttpListenError before anything else runs. Everything a client can take is bounded:
+connections, the size of a request's head, and the time a connection may go without finishing a request (RFC 9112,
+section 9.5), so that a slow client costs a descriptor for seconds and mail nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any, cast
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+CONNECTIONS = 100
+HEAD_OCTETS = 16 * 1024
+PATIENCE_SECONDS = 10.0
+STOP_SECONDS = 3
+
+
+class HttpListenError(Exception):
+    """The HTTP address cannot be listened on. `advice` tells the operator what to do."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+class _Connection(H11Protocol):
+    """Closes a connection that in a whole `PATIENCE_SECONDS` neither began nor finished a request."""
+
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._look_again()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def _look_again(self) -> None:
+        self._watch = self.loop.call_later(PATIENCE_SECONDS, self._look, self.cycle)
+
+    def _look(self, cycle_before: object) -> None:
+        if self.cycle is cycle_before:
+            self.transport.abort()
+        else:
+            self._look_again()
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals are the service's: it stops the parts in their order.
+        yield
+
+
+class HttpServer:
+    """One address that answers with `app`. Port 0 lets the kernel choose; `port` is the one in use."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._app = app
+        self._host = host
+        self.port = port
+        self._server: _Uvicorn | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen, and return when requests are answered. Raises HttpListenError."""
+        listener = await _listen(self._host, self.port)
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            self._app,
+            http=_Connection,
+            ws="none",
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS,
+            h11_max_incomplete_event_size=HEAD_OCTETS,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        self._server = _Uvicorn(config)
+        self._task = asyncio.create_task(self._server.serve([listener]), name="http")
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait({listening, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if self._task.done():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """Take no more requests, finish those under way, let go of the port. May be called twice."""
+        if self._server is None or self._task is None:
+            return
+        self._server.should_exit = True
+        await self._task
+        self._server = None
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    where = f"http.listen {f'[{host}]' if ':' in host else host}:{port}"
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise HttpListenError(f"{where}: {error.strerror}", "Write an address of this machine.") from None
+    family, _, _, _, address = found[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(cast(Any, address))
+        listener.listen(CONNECTIONS)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise HttpListenError(f"{where}: {os.strerror(error.errno or 0)}", _advice(error)) from None
+    return listener
+
+
+def _advice(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "Choose a port above 1023, or give the service CAP_NET_BIND_SERVICE."
+    return 'Write another address under [http], or stop what listens there (ss -ltnp); listen = "" switches it off.'

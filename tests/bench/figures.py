@@ -1,0 +1,86 @@
+"""What was measured and how it is shown: three runs a figure, their median, the ratio to Postfix and the goal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TextIO
+
+
+@dataclass
+class Figure:
+    """One line of the table: the runs of ours and of Postfix in one unit, and what was promised of them.
+
+    `at_least` is a goal for the ratio of the medians, `below` one for our worst run.
+    """
+
+    what: str
+    unit: str
+    at_least: float | None = None
+    below: float | None = None
+    ours: list[float] = field(default_factory=list)
+    postfix: list[float] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float | None:
+        return median(self.ours) / median(self.postfix) if self.ours and self.postfix else None
+
+    @property
+    def goal(self) -> str:
+        if self.at_least is not None:
+            return f">= {self.at_least:g}x"
+        return f"<= {self.below:g} {self.unit}" if self.below is not None else ""
+
+    @property
+    def missed(self) -> bool | None:
+        """None where there is no goal, or nothing to hold against it."""
+        if self.at_least is not None:
+            return None if self.ratio is None else self.ratio < self.at_least
+        if self.below is not None and self.ours:
+            return max(self.ours) > self.below
+        return None
+
+
+HEADER = ("what", "ours", "Postfix", "ratio", "goal", "", "runs: ours | Postfix")
+
+
+def show(figures: list[Figure], out: TextIO) -> None:
+    rows = [HEADER, *(_row(figure) for figure in figures if figure.ours or figure.postfix)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), file=out)
+    missed = [figure for figure in figures if figure.missed]
+    print(file=out)
+    for figure in missed:
+        print(f"MISSED: {figure.what}: {_reached(figure)}, the goal is {figure.goal}", file=out)
+    judged = [figure for figure in figures if figure.missed is not None]
+    print(f"{len(judged) - len(missed)} of {len(judged)} goals reached.", file=out)
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    verdict = {True: "MISSED", False: "ok", None: ""}[figure.missed]
+    ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}x"
+    runs = " | ".join(" ".join(_number(run) for run in runs) for runs in (figure.ours, figure.postfix) if runs)
+    return (
+        figure.what,
+        _median(figure.ours, figure.unit),
+        _median(figure.postfix, figure.unit),
+        ratio,
+        figure.goal,
+        verdict,
+        runs,
+    )
+
+
+def _median(runs: list[float], unit: str) -> str:
+    return f"{_number(median(runs))} {unit}" if runs else "-"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 20 else f"{value:.2f}"
+
+
+def _reached(figure: Figure) -> str:
+    if figure.at_least is not None:
+        return f"{figure.ratio:.2f}x"
+    return f"{_number(max(figure.ours))} {figure.unit}"

@@ -1,0 +1,475 @@
+"""What a person may write in the configuration, and what they are told when it is not right."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from fallback_mx.config import ENVIRONMENT, Config, ConfigError, Endpoint, load
+
+PRIMARY = '[[primary]]\nname = "main"\ndomains = ["example.org"]\nhost = "mail.example.org"\n'
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "fallback-mx.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def problems_of(path: Path, **more: object) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ={}, **more)  # type: ignore[arg-type]
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_name_and_a_domain_are_all_that_must_be_written(written):
+    config = load(written('[[primary]]\nname = "main"\ndomains = ["example.org"]\n'), environ={})
+    assert config.server.listen == (Endpoint("0.0.0.0", 25), Endpoint("::", 25))
+    assert config.server.hostname == socket.gethostname()
+    assert config.storage.url == "sqlite:////var/lib/fallback-mx/queue.db"
+    assert config.http.listen == Endpoint("127.0.0.1", 8025)
+    assert config.primaries[0].host is None
+
+
+def test_text_becomes_durations_and_octets(written):
+    config = load(
+        written(
+            '[server]\nmax_message_size = "10MiB"\n[storage]\nmin_free_space = "0B"\n'
+            + PRIMARY
+            + 'interval = "500ms"\n'
+        ),
+        environ={},
+    )
+    assert config.primaries[0].interval == timedelta(milliseconds=500)
+    assert (config.server.max_message_size, config.storage.min_free_space) == (10 * 1024 * 1024, 0)
+
+
+def test_domains_are_compared_in_one_form(written):
+    text = '[[primary]]\nname = "main"\ndomains = ["Example.ORG.", "MÜLLER.example", "straße.example"]\n'
+    domains = load(written(text), environ={}).primaries[0].domains
+    assert domains == ("example.org", "xn--mller-kva.example", "xn--strae-oqa.example")
+
+
+def test_an_empty_http_listen_switches_http_off(written):
+    assert load(written('[http]\nlisten = ""\n' + PRIMARY), environ={}).http.listen is None
+
+
+def test_an_ipv6_address_is_written_back_in_brackets(written):
+    config = load(written('[server]\nlisten = ["[::1]:2525"]\n' + PRIMARY), environ={})
+    assert config.server.listen == (Endpoint("::1", 2525),)
+    assert str(config.server.listen[0]) == "[::1]:2525"
+
+
+def test_the_models_are_frozen(written):
+    config = load(written(PRIMARY), environ={})
+    with pytest.raises(ValidationError, match="frozen"):
+        config.primaries[0].port = 26  # type: ignore[misc]
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_shown_can_be_written_and_read_again(written):
+    text = '[server]\nlisten = ["127.0.0.1:2525"]\n[http]\nlisten = ""\n' + PRIMARY + 'lifetime = "5d"\n'
+    config = load(written(text), environ={})
+    shown = config.shown()
+    assert shown["primary"][0]["lifetime"] == "5d"
+    assert shown["server"]["listen"] == ["127.0.0.1:2525"]
+    assert json.loads(json.dumps(shown)) == shown
+    assert load(written(_as_toml(shown)), environ={}) == config
+
+
+def _as_toml(shown: dict) -> str:
+    lines = []
+    for heading, tables in (("[server]", [shown["server"]]), ("[storage]", [shown["storage"]]),
+                            ("[http]", [shown["http"]]), ("[[primary]]", shown["primary"])):  # fmt: skip
+        for table in tables:
+            lines.append(heading)
+            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://mx:geheim@db.example.org/mx",
+        "postgresql+psycopg://mx@db.example.org/mx?password=geheim",
+        "postgresql+psycopg://mx@db.example.org/mx?sslmode=require&sslpassword=geheim",
+    ],
+)
+def test_a_database_password_is_shown_nowhere(written, url):
+    config = load(written(f'[storage]\nurl = "{url}"\n' + PRIMARY), environ={})
+    assert config.storage.url == url
+    assert "geheim" not in json.dumps(config.shown()) + repr(config) + str(config)
+    assert "db.example.org" in config.shown()["storage"]["url"]
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "mysql", "postgresql+asyncpg", "nonsense:"])
+def test_a_database_password_is_in_no_error(written, scheme):
+    text = f'[storage]\nurl = "{scheme}://mx:geheim@db.example.org/mx"\n' + PRIMARY
+    assert "geheim" not in "".join(problems_of(written(text)))
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+
+# Each pair: lines below a heading, and the one problem they must give.
+SERVER_MISTAKES = [
+    ('listen = "0.0.0.0:25"', 'server.listen: "0.0.0.0:25" is not a list; write listen = ["0.0.0.0:25", "[::]:25"]'),
+    ("listen = []", 'server.listen: is an empty list; write listen = ["0.0.0.0:25", "[::]:25"]'),
+    ("listen = [25]", 'server.listen[0]: 25 is a port alone; write an address and a port: "0.0.0.0:25"'),
+    ('listen = ["25"]', 'server.listen[0]: "25" is a port alone; write an address and a port: "0.0.0.0:25"'),
+    ('listen = ["0.0.0.0"]',
+     'server.listen[0]: "0.0.0.0" has no port; write an address and a port, for example "0.0.0.0:25"'),
+    ('listen = [":25"]',
+     'server.listen[0]: ":25" has no address; write "0.0.0.0:25" for every IPv4 address, "[::]:25" for IPv6'),
+    ('listen = ["::1:25"]',
+     'server.listen[0]: "::1:25" lacks brackets; write an IPv6 address in brackets, for example "[::1]:25"'),
+    ('listen = ["0.0.0.0:99999"]',
+     'server.listen[0]: "0.0.0.0:99999" has a port above 65535; write a port from 1 to 65535'),
+    ('listen = ["mx_2!:25"]',
+     "server.listen[0]: \"mx_2!\" is not an address: 'mx_2!' cannot be a part of a domain name; "
+     'write a name such as "127.0.0.1"'),
+    ('listen = ["127.0.0.1:25", "127.0.0.1:25"]', 'server.listen[1]: "127.0.0.1:25" stands twice; write it once'),
+    ('hostname = ""', 'server.hostname: "" is not a host name: it is empty; write a name such as "mx2.example.org"'),
+    ("hostname = 5", 'server.hostname: 5 is not text; write text in double quotes, for example "mx2.example.org"'),
+    ('hostname = "10.0.0.1"',
+     'server.hostname: "10.0.0.1" is not a host name: it is an address, not a name; '
+     'write a name such as "mx2.example.org"'),
+    ('tls_certificate = "/c.pem"',
+     'server.tls_key: is missing while tls_certificate is set; write tls_key = "/path/to/file"'),
+    ('tls_key = "/k.pem"',
+     'server.tls_certificate: is missing while tls_key is set; write tls_certificate = "/path/to/file"'),
+    ('tls_certificate = ""\ntls_key = "/k.pem"',
+     "server.tls_certificate: is empty; write the path of a file, or take the key out"),
+    ("max_message_size = 50", 'server.max_message_size: is a number without a unit: 50; '
+     'write a size in quotes, for example "50MB"'),
+    ('max_message_size = "50 MB"', 'server.max_message_size: "50 MB" is not a size; '
+     'write a number and one of B, kB, MB, GB, KiB, MiB, GiB, for example "50MB"'),
+    ('max_message_size = "0MB"', 'server.max_message_size: "0MB" is too small; write "1B" or more'),
+    ("max_connections = 0", "server.max_connections: 0 is too small; write 1 or more"),
+    ("max_recipients = 1000000", "server.max_recipients: 1000000 is too large; write 100000 or less"),
+    ('max_recipients = "100"', 'server.max_recipients: "100" is not a whole number; write max_recipients = 100'),
+    ("max_recipients = true", "server.max_recipients: true is not a whole number; write max_recipients = 100"),
+    ("max_conections = 5", "server.max_conections: is not a key of [server]; did you mean max_connections?"),
+    ('domains = ["example.org"]', "server.domains: is not a key of [server]; write it under [[primary]]"),
+]  # fmt: skip
+STORAGE_MISTAKES = [
+    ('url = "/var/lib/queue.db"', 'storage.url: is a path, not a URL; write "sqlite:////var/lib/queue.db"'),
+    ('url = "queue.db"', 'storage.url: is a path, not a URL; write "sqlite:///queue.db"'),
+    ('url = "sqlite://var/queue.db"',
+     'storage.url: has two slashes; write "sqlite:///var/queue.db" or, from the root, "sqlite:////var/queue.db"'),
+    ('url = "sqlite://"',
+     'storage.url: would keep the mail in memory only; write a file, for example "sqlite:///var/queue.db"'),
+    ('url = "sqlite:///:memory:"',
+     'storage.url: would keep the mail in memory only; write a file, for example "sqlite:///var/queue.db"'),
+    ('url = "postgres://mx@db/mx"', 'storage.url: begins with "postgres://"; '
+     "write postgresql+psycopg:// in its place and leave the rest as it is"),
+    ('url = "postgresql://mx@db/mx"', 'storage.url: begins with "postgresql://"; '
+     "write postgresql+psycopg:// in its place and leave the rest as it is"),
+    ('url = "mysql://mx@db/mx"', 'storage.url: names "mysql", which is not supported; write a URL such as '
+     '"sqlite:////var/lib/fallback-mx/queue.db" or "postgresql+psycopg://user@host/database"'),
+    ('url = ""', "storage.url: is not a database URL; write a URL such as "
+     '"sqlite:////var/lib/fallback-mx/queue.db" or "postgresql+psycopg://user@host/database"'),
+    ("min_free_space = false",
+     'storage.min_free_space: false is not text; write text in double quotes, for example "50MB"'),
+    ('ledger_retention = "90"', 'storage.ledger_retention: "90" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
+]  # fmt: skip
+HTTP_MISTAKES = [
+    ("listen = 8025", 'http.listen: 8025 is a port alone; write an address and a port: "0.0.0.0:8025"'),
+    ('listen = "0.0.0.0:25"', 'http.listen: "0.0.0.0:25" is in server.listen too; write another port'),
+    ('token_fle = "x"', "http.token_fle: is not a key of [http]; write one of listen, or take it out"),
+]
+PRIMARY_MISTAKES = [
+    ("interval = 10", 'primary[0].interval: is a number without a unit: 10; '
+     'write a duration in quotes, for example "10s"'),
+    ('interval = "10 parsecs"', 'primary[0].interval: "10 parsecs" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
+    ('interval = "5ms"', 'primary[0].interval: "5ms" is too short; write "100ms" or more'),
+    ("interval = 0.5",
+     'primary[0].interval: 0.5 is not text; write text in double quotes, for example "10s"'),
+    ('lifetime = "0d"', 'primary[0].lifetime: "0d" is too short; write "1ms" or more'),
+    ('recovery_guard = "-5m"', 'primary[0].recovery_guard: "-5m" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
+    ("port = 0", "primary[0].port: 0 is too small; write 1 or more"),
+    ("port = 70000", "primary[0].port: 70000 is too large; write 65535 or less"),
+    ('port = "25"', 'primary[0].port: "25" is not a whole number; write port = 25'),
+    ('when_up = "proxy"', 'primary[0].when_up: "proxy" is not known here; write "guard" or "accept"'),
+    ('tls = "yes"', 'primary[0].tls: "yes" is not known here; '
+     'write "opportunistic", "none", "require" or "verify"'),
+    ('on_refusal = "bounce"', 'primary[0].on_refusal: "bounce" is not known here; write "hold" or "discard"'),
+    ('on_expiry = 5', 'primary[0].on_expiry: 5 is not known here; write "hold" or "discard"'),
+    ("fall = 0", "primary[0].fall: 0 is too small; write 1 or more"),
+    ("rise = 1.5", "primary[0].rise: 1.5 is not a whole number; write rise = 2"),
+    ('hostname = "mail"', "primary[0].hostname: is not a key of [[primary]]; write it under [server]"),
+    ("max_recipients = 5", "primary[0].max_recipients: is not a key of [[primary]]; write it under [server]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "problem"), SERVER_MISTAKES)
+def test_a_mistake_in_server_is_named_with_its_remedy(written, lines, problem):
+    assert problems_of(written(f"[server]\n{lines}\n{PRIMARY}")) == [problem]
+
+
+@pytest.mark.parametrize(("lines", "problem"), STORAGE_MISTAKES)
+def test_a_mistake_in_storage_is_named_with_its_remedy(written, lines, problem):
+    assert problems_of(written(f"[storage]\n{lines}\n{PRIMARY}")) == [problem]
+
+
+@pytest.mark.parametrize(("lines", "problem"), HTTP_MISTAKES)
+def test_a_mistake_in_http_is_named_with_its_remedy(written, lines, problem):
+    assert problems_of(written(f"[http]\n{lines}\n{PRIMARY}")) == [problem]
+
+
+@pytest.mark.parametrize(("lines", "problem"), PRIMARY_MISTAKES)
+def test_a_mistake_in_a_primary_is_named_with_its_remedy(written, lines, problem):
+    assert problems_of(written(f"{PRIMARY}{lines}\n")) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("domains", "problem"),
+    [
+        ('"example.org"', 'primary[0].domains: "example.org" is not a list; write domains = ["example.org"]'),
+        ("[]", 'primary[0].domains: is an empty list; write domains = ["example.org"]'),
+        ('["a@example.org"]',
+         'primary[0].domains[0]: "a@example.org" is a mail address; write the domain alone: "example.org"'),
+        ('["*.example.org"]', 'primary[0].domains[0]: "*.example.org" is a pattern; '
+         "write every domain by its name; patterns are not known here"),
+        ('["10.0.0.1"]', 'primary[0].domains[0]: "10.0.0.1" is not a domain: it is an address, not a name; '
+         'write a name such as "example.org"'),
+        ('["a..b"]', 'primary[0].domains[0]: "a..b" is not a domain: it has an empty part between two dots; '
+         'write a name such as "example.org"'),
+        ("[5]", 'primary[0].domains[0]: 5 is not text; write text in double quotes, for example "example.org"'),
+        ('["example.org", "EXAMPLE.org."]', 'primary[0].domains[1]: "example.org" stands twice here; write it once'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_domains_is_named_with_its_remedy(written, domains, problem):
+    assert problems_of(written(f'[[primary]]\nname = "main"\ndomains = {domains}\n')) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [
+        ("", 'is empty; write a name such as "mail.example.org", or leave the key out to go by MX records'),
+        ("mail.example.org:25", '"mail.example.org:25" holds a port; write host = "mail.example.org" and port = 25'),
+        ("[2001:db8::1]", '"[2001:db8::1]" has brackets; write the address alone: "2001:db8::1"'),
+        ("0.0.0.0", '"0.0.0.0" is no address to connect to; write the primary\'s own name or address'),
+        ("mail server", '"mail server" is not a host name or an address: \'mail server\' cannot be a part of a domain '
+         'name; write a name such as "mail.example.org"'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_host_is_named_with_its_remedy(written, host, problem):
+    text = f'[[primary]]\nname = "main"\ndomains = ["example.org"]\nhost = "{host}"\n'
+    assert problems_of(written(text)) == [f"primary[0].host: {problem}"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", " main", "two\\nlines", "x" * 65])
+def test_a_name_that_would_garble_a_line_is_refused(written, name):
+    text = f'[[primary]]\nname = "{name}"\ndomains = ["example.org"]\n'
+    assert [problem.partition(":")[0] for problem in problems_of(written(text))] == ["primary[0].name"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "primary: is missing: there is no server to stand in for; "
+         "write a [[primary]] table with name, domains and host"),
+        ("[primary]\nname = 'main'\n", "primary: has single brackets; write [[primary]], once for every primary"),
+        ("primary = 'main'\n", "primary: is not a table; write [[primary]] on a line of its own"),
+        ("[[primary]]\nname = 'main'\n",
+         'primary[0].domains: is missing; write domains = ["example.org"]'),
+        ("[[server]]\n" + PRIMARY,
+         "server: has double brackets; write [server] on a line of its own, its keys below it"),
+        ("storage = 'x'\n" + PRIMARY,
+         'storage: is not a table: "x"; write [storage] on a line of its own, its keys below it'),
+        ("[sever]\n" + PRIMARY, "sever: is not a table of this file; did you mean [server]?"),
+        ("[alerts]\n" + PRIMARY, "alerts: is not a table of this file; "
+         "write one of [server], [storage], [http], [[primary]], or take it out"),
+        ("hostname = 'mx2.example.org'\n" + PRIMARY, "hostname: stands outside every table; write it under [server]"),
+        (PRIMARY + 'interval = 10s\n', "line 5, column 14: expected newline or end of document after a statement; "
+         'write text in double quotes on one line, for example interval = "10s"'),
+        (PRIMARY + "port = 25\nport = 26\n",
+         "line 6, column 10: cannot overwrite a value; write every key once, and every table but [[primary]] once"),
+        ('[server]\nlisten = ["a:25"', "the end of the file: unclosed array; "
+         'write text in double quotes on one line, for example interval = "10s"'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_shape_of_the_file_is_named_with_its_remedy(written, text, problem):
+    assert problems_of(written(text)) == [problem]
+
+
+def test_every_problem_of_a_file_is_reported_at_once(written):
+    text = """
+[server]
+max_recipients = 0
+[storage]
+url = "queue.db"
+[http]
+lisen = ""
+[[primary]]
+name = "main"
+domains = ["example.org"]
+interval = 10
+[[primary]]
+name = "main"
+domains = ["example.org"]
+port = 0
+"""
+    assert [line.partition(": ")[0] for line in problems_of(written(text))] == [
+        "server.max_recipients",
+        "storage.url",
+        "http.lisen",
+        "primary[0].interval",
+        "primary[1].port",
+        "primary[1].name",
+        "primary[1].domains[0]",
+    ]
+
+
+def test_the_text_of_the_error_has_a_line_a_problem_with_the_file_first(written):
+    path = written(PRIMARY + "port = 0\nrise = 0\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ={})
+    assert str(caught.value).splitlines() == [
+        f"{path}: primary[0].port: 0 is too small; write 1 or more",
+        f"{path}: primary[0].rise: 0 is too small; write 1 or more",
+    ]
+
+
+def test_control_characters_of_a_value_are_escaped_in_its_error(written):
+    assert "\x1b" not in problems_of(written(PRIMARY + 'interval = "\\u001b[31mred"\n'))[0]
+
+
+def test_a_domain_of_two_primaries_is_refused_however_it_is_written(written):
+    text = PRIMARY + '[[primary]]\nname = "second"\ndomains = ["Example.org."]\n'
+    assert problems_of(written(text)) == [
+        'primary[1].domains[0]: "example.org" already stands in primary[0]; write it once'
+    ]
+
+
+def test_two_primaries_of_one_name_are_refused(written):
+    text = PRIMARY + '[[primary]]\nname = "main"\ndomains = ["example.net"]\n'
+    assert problems_of(written(text)) == [
+        'primary[1].name: "main" is already the name of primary[0]; write another name'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listen", "host"),
+    [
+        ("127.0.0.1:2525", "127.0.0.1"),
+        ("127.0.0.1:2525", "localhost"),
+        ("[::1]:2525", "::1"),
+        ("localhost:2525", "127.0.0.1"),
+        ("0.0.0.0:2525", "127.0.0.5"),
+        ("[::]:2525", "localhost"),
+        ("192.0.2.7:2525", "192.0.2.7"),
+        ("192.0.2.7:2525", "MX2.example.org."),
+    ],
+)
+def test_a_primary_that_is_ourselves_is_refused(written, listen, host):
+    text = f'[server]\nhostname = "mx2.example.org"\nlisten = ["{listen}"]\n{PRIMARY}port = 2525\n'
+    assert problems_of(written(text.replace("mail.example.org", host))) == [
+        f'primary[0].host: "{host}" port 2525 is where this service itself listens; '
+        "write the name or address of the primary"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port"),
+    [
+        ("127.0.0.1:2525", "127.0.0.1", 2526),
+        ("127.0.0.1:2525", "127.0.0.2", 2525),
+        ("0.0.0.0:2525", "192.0.2.7", 2525),
+        ("127.0.0.1:2525", "mail.example.org", 2525),
+    ],
+)
+def test_another_server_on_this_machine_may_be_the_primary(written, listen, host, port):
+    text = f'[server]\nhostname = "mx2.example.org"\nlisten = ["{listen}"]\n{PRIMARY}port = {port}\n'
+    assert load(written(text.replace("mail.example.org", host)), environ={}).primaries[0].host == host
+
+
+# --- files that cannot be read ---------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "none.toml", environ={})
+    expected = "there is no such file; write its path after --config or in FALLBACK_MX_CONFIG"
+    assert str(caught.value) == f"{tmp_path / 'none.toml'}: {expected}"
+
+
+def test_a_directory_is_one_clear_line(tmp_path):
+    assert problems_of(tmp_path) == ["cannot be read: Is a directory; name a file that this user may read"]
+
+
+def test_a_file_in_another_encoding_is_one_clear_line(tmp_path):
+    path = tmp_path / "fallback-mx.toml"
+    path.write_bytes(b"# M\xfcller\n")
+    assert problems_of(path) == ["is not UTF-8 text (at octet 3); save it as UTF-8"]
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    path = tmp_path / "fallback-mx.toml"
+    path.write_text(PRIMARY, encoding="utf-8-sig")
+    assert load(path, environ={}).primaries[0].name == "main"
+
+
+# --- values from outside the file ------------------------------------------------------------------------------------
+
+
+def test_overrides_go_before_the_environment_and_that_before_the_file(written):
+    path = written('[server]\nlisten = ["0.0.0.0:25"]\nhostname = "file.example"\n' + PRIMARY)
+    environ = {"FALLBACK_MX_LISTEN": "127.0.0.1:2525,[::1]:2525", "FALLBACK_MX_HOSTNAME": "environ.example"}
+    config = load(path, {"server.hostname": "override.example"}, environ)
+    assert config.server.hostname == "override.example"
+    assert config.server.listen == (Endpoint("127.0.0.1", 2525), Endpoint("::1", 2525))
+
+
+def test_every_variable_of_the_environment_reaches_its_key(written):
+    values = {
+        "FALLBACK_MX_HOSTNAME": "mx2.example.org",
+        "FALLBACK_MX_LISTEN": "127.0.0.1:2525",
+        "FALLBACK_MX_STORAGE": "sqlite:///var/queue.db",
+        "FALLBACK_MX_HTTP": "127.0.0.1:9999",
+    }
+    assert set(values) == set(ENVIRONMENT)
+    config = load(written(PRIMARY), environ=values)
+    assert config.server.hostname == "mx2.example.org"
+    assert config.server.listen == (Endpoint("127.0.0.1", 2525),)
+    assert config.storage.url == "sqlite:///var/queue.db"
+    assert config.http.listen == Endpoint("127.0.0.1", 9999)
+
+
+def test_an_empty_variable_counts_as_not_set(written):
+    assert load(written(PRIMARY), environ={"FALLBACK_MX_HTTP": ""}).http.listen == Endpoint("127.0.0.1", 8025)
+
+
+def test_a_bad_value_of_the_environment_is_traced_to_its_variable(written):
+    with pytest.raises(ConfigError) as caught:
+        load(written(PRIMARY), environ={"FALLBACK_MX_LISTEN": "2525"})
+    assert str(caught.value.problems[0]) == (
+        'server.listen[0]: "2525" is a port alone (set by FALLBACK_MX_LISTEN); '
+        'write an address and a port: "0.0.0.0:2525"'
+    )
+
+
+def test_a_bad_override_is_reported_like_a_bad_value(written):
+    assert problems_of(written(PRIMARY), overrides={"storage.url": "queue.db"}) == [
+        'storage.url: is a path, not a URL; write "sqlite:///queue.db"'
+    ]
+
+
+def test_the_process_environment_is_read_where_none_is_given(written, monkeypatch):
+    monkeypatch.setenv("FALLBACK_MX_HOSTNAME", "mx9.example.org")
+    config: Config = load(written(PRIMARY))
+    assert config.server.hostname == "mx9.example.org"

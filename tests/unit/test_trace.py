@@ -1,0 +1,61 @@
+"""The Received line we add and the hops we count."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from fallback_mx.rules import trace
+
+AT = datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC)
+
+
+def received(helo: str = "mail.sender.test", client_address: str = "192.0.2.7") -> bytes:
+    return trace.received(
+        helo=helo,
+        client_address=client_address,
+        hostname="mx2.example.net",
+        protocol="ESMTPS",
+        queue_id="01ABC",
+        at=AT,
+    )
+
+
+def test_the_line_names_the_client_the_host_the_protocol_and_the_queue_id() -> None:
+    line = message_from_bytes(received() + b"\r\nbody")["Received"]
+    assert "from mail.sender.test ([192.0.2.7])" in line
+    assert "by mx2.example.net (Fallback MX) with ESMTPS id 01ABC" in line.replace("\r\n\t", " ")
+
+
+def test_the_date_is_the_time_of_acceptance() -> None:
+    line = message_from_bytes(received() + b"\r\n")["Received"]
+    assert parsedate_to_datetime(line.rpartition(";")[2].strip()) == AT
+
+
+def test_an_ipv6_client_is_written_as_an_address_literal() -> None:
+    assert b"([IPv6:2001:db8::1])" in received(client_address="2001:db8::1")
+
+
+@pytest.mark.parametrize("helo", ["a\r\nX-Evil: 1", "a)b(c", "x;y", "é", "a" * 1000])
+def test_what_a_client_calls_itself_cannot_break_the_line(helo: str) -> None:
+    line = received(helo=helo)
+    assert line.count(b"\r\n") == 3
+    assert line.count(b"(") == 2
+    assert all(len(part) < 998 for part in line.split(b"\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "hops"),
+    [
+        (b"", 0),
+        (b"\r\nReceived: in the body\r\n", 0),
+        (b"Received: a\r\nreceived : b\r\nRECEIVED:c\r\nSubject: Received: x\r\n\r\nReceived: body\r\n", 3),
+        (b"Received: a\r\n Received: folded\r\n\r\n", 1),
+        (b"X-Received: a\r\n\r\n", 0),
+    ],
+)
+def test_only_received_lines_of_the_header_are_hops(content: bytes, hops: int) -> None:
+    assert trace.hops(content) == hops
