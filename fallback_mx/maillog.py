@@ -11,7 +11,6 @@ A line that cannot be written is counted in `lost_lines()`; nothing here raises.
 from __future__ import annotations
 
 import logging
-import re
 import traceback
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,11 +20,9 @@ import structlog
 
 from fallback_mx import loglines
 from fallback_mx.loglines import Lines
+from fallback_mx.visible import impersonal
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
-# Linear in what a stranger sends: a word is tried from its first character alone, a quoted string to 255.
-_LOCAL_PART = re.compile(r"""(?:"(?:[^"\\]|\\.){0,255}+"|(?<![^\s<>@",;:])[^\s<>@",;:]++)@""")
 
 
 class _Library(logging.Handler):
@@ -36,7 +33,7 @@ class _Library(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             detail = f"{detail}: {_traceback(record.exc_info[1])}"
         write = _log.error if record.levelno >= logging.ERROR else _log.warning
-        write("library", part=record.name, detail=_impersonal(detail))
+        write("library", part=record.name, detail=_shown(detail))
 
 
 _lines = Lines(None)
@@ -79,8 +76,8 @@ def _person(path: str | None) -> str | None:
     return path or "<>"
 
 
-def _impersonal(text: str) -> str:
-    return text if _with_persons else _LOCAL_PART.sub("…@", text)
+def _shown(text: str) -> str:
+    return text if _with_persons else impersonal(text)
 
 
 def _traceback(error: BaseException) -> str:
@@ -128,7 +125,7 @@ def refused(
         reason=reason,
         client=client_address,
         primary=primary,
-        reply=_impersonal(reply) or None,
+        reply=_shown(reply) or None,
         sender_domain=_domain(reverse_path),
         recipient_domain=_domain(forward_path),
         sender=_person(reverse_path),
@@ -187,13 +184,13 @@ def _attempt(queue_id: str, primary: str, forward_path: str, reply: str) -> dict
         "primary": primary,
         "recipient_domain": _domain(forward_path),
         "to": _person(forward_path),
-        "reply": _impersonal(reply),
+        "reply": _shown(reply),
     }
 
 
 def connection_failed(primary: str, *, next_hop: str, phase: str, detail: str) -> None:
     """A connection to the primary failed before any reply about a message."""
-    _log.info("connection_failed", primary=primary, next_hop=next_hop, phase=phase, detail=_impersonal(detail))
+    _log.info("connection_failed", primary=primary, next_hop=next_hop, phase=phase, detail=_shown(detail))
 
 
 def drain_started(primary: str) -> None:
@@ -211,12 +208,12 @@ def drain_ended(primary: str, *, delivered: int, seconds: float) -> None:
 
 def primary_state(primary: str, *, before: str, now: str, detail: str = "") -> None:
     """The state of a primary changed (up, falling, down, rising, unknown)."""
-    _log.info("primary_state", primary=primary, before=before, now=now, detail=_impersonal(detail) or None)
+    _log.info("primary_state", primary=primary, before=before, now=now, detail=_shown(detail) or None)
 
 
 def outage_started(primary: str, *, started_at: datetime, cause: str) -> None:
     """An outage is confirmed; it began with the first failed observation."""
-    _log.warning("outage_started", primary=primary, started_at=started_at, cause=_impersonal(cause))
+    _log.warning("outage_started", primary=primary, started_at=started_at, cause=_shown(cause))
 
 
 def outage_ended(primary: str, *, started_at: datetime, ended_at: datetime) -> None:
@@ -262,7 +259,7 @@ def config_rejected(path: str, problems: Sequence[str]) -> None:
 
 def trouble(part: str, detail: str, advice: str = "") -> None:
     """Something of ours does not work; what came in is answered 451 and what was accepted is safe."""
-    _log.error("trouble", part=part, detail=_impersonal(detail), advice=advice or None)
+    _log.error("trouble", part=part, detail=_shown(detail), advice=advice or None)
 
 
 def recovered(part: str) -> None:
@@ -272,7 +269,7 @@ def recovered(part: str) -> None:
 
 def crashed(part: str, error: BaseException) -> None:
     """A part met an error nobody foresaw. The traceback is in the line; the peer saw 451 at most."""
-    _log.error("crashed", part=part, error=type(error).__name__, detail=_impersonal(_traceback(error)))
+    _log.error("crashed", part=part, error=type(error).__name__, detail=_shown(_traceback(error)))
 
 
 configure()

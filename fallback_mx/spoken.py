@@ -28,12 +28,12 @@ def _two(large: str, small: int, unit: str) -> str:
 
 def octets(size: int) -> str:
     """Three digits at most and a decimal unit."""
-    amount, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 999.5:
-            break
+    amount = float(size)
+    units = ["TB", "GB", "MB", "kB", "B"]
+    while amount >= 999.5 and len(units) > 1:
         amount /= 1000
-    return f"{size} B" if unit == "B" else f"{amount:.3g} {unit}"
+        units.pop()
+    return f"{amount:.3g} {units[-1]}"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -27,10 +27,16 @@ PARTLY_DONE = 5
 class Program(click.Group):
     """The root command. Whatever a command raises becomes an exit code and a line, never a traceback."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
-        extra["standalone_mode"] = False
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         try:
-            code = super().main(args, prog_name or "fallback-mx", **extra)
+            code = super().main(args, prog_name or "fallback-mx", complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
             # Whoever read our output has enough. The interpreter must not try to flush it once more.
@@ -51,6 +57,9 @@ def report(error: BaseException) -> int:
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         complain("stopped")
         return FAILED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return USAGE
     if isinstance(error, click.UsageError):
         help_of = f" See `{error.ctx.command_path} --help`." if error.ctx else ""
         complain(f"{_sentence(error.format_message())}{help_of}")
@@ -63,9 +72,8 @@ def report(error: BaseException) -> int:
 
 def _report_ours(error: BaseException) -> int:
     # These bring the database library with them, and a command that fails without it should not wait for it.
-    from mxqueue.errors import NoQueue, NoSuchMessage, QueueError, QueueUnavailable
-
     from fallback_mx.config_problems import ConfigError
+    from mxqueue.errors import NoQueue, NoSuchMessage, QueueError, QueueUnavailable
 
     if isinstance(error, ConfigError):
         for problem in str(error).splitlines():

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from fallback_mx.cli.options import load_config
 
 if TYPE_CHECKING:
-    from mxqueue import Filter, Message, Queue
-
     from fallback_mx.config import Config
+    from mxqueue import Filter, Message, Queue
+    from mxqueue.migrate import Migrations
 
 PAGE = 500
 
@@ -22,11 +22,19 @@ def opened() -> Iterator[tuple[Queue, Config]]:
     from mxqueue import Queue
 
     config = load_config()
-    queue = Queue.open(config.storage.url, node=config.server.hostname)
+    queue = Queue.open(config.storage.url, node=config.server.hostname, migrations=migrations())
     try:
         yield queue, config
     finally:
         queue.close()
+
+
+def migrations() -> tuple[Migrations, ...]:
+    """Every set of tables that this program keeps in the database."""
+    from fallback_mx.outages.schema import MIGRATIONS
+    from mxqueue.migrate import QUEUE
+
+    return (QUEUE, MIGRATIONS)
 
 
 def walk(queue: Queue, wanted: Filter) -> Iterator[Message]:

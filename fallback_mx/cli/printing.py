@@ -10,11 +10,16 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fallback_mx.visible import visible
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_STYLES = {"up": "green", "down": "bold red", "falling": "yellow", "rising": "yellow", "held": "yellow"}
 
 
 def on_terminal() -> bool:
@@ -65,7 +70,6 @@ def _print_rich(
 ) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
@@ -76,8 +80,11 @@ def _print_rich(
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(visible(str(cell)), style=_STYLES.get(str(cell), "")) for cell in row))
+        table.add_row(*map(_cell, columns, row))
     Console(markup=False, highlight=False, emoji=False).print(table)
 
 
-_STYLES = {"up": "green", "down": "bold red", "falling": "yellow", "rising": "yellow", "unknown": "dim", "held": "yellow"}
+def _cell(column: str, value: object) -> Text:
+    from rich.text import Text
+
+    return Text(visible(str(value)), style=_STYLES.get(str(value), "") if column == "STATE" else "")

@@ -45,7 +45,9 @@ queue_edit.register(queue)
 @config_option
 @json_option
 @filter_options
-@click.option("--limit", type=click.IntRange(min=0), help=f"At most so many, 0 for all; on a terminal {TERMINAL_LIMIT}.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), help=f"At most so many, 0 for all; on a terminal {TERMINAL_LIMIT}."
+)
 def list_(selection: Selection, as_json: bool, limit: int | None) -> int:
     """List messages, oldest first. Without --state those that are pending or held.
 

@@ -12,7 +12,7 @@ import pwd
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from mxqueue import Edit, Filter, Queue
     from mxqueue.edits import Change
 
-_Apply = Callable[["Filter", str, str], "Future[Edit]"]
-
 
 @dataclass(frozen=True, slots=True)
 class Verb:
@@ -48,7 +46,7 @@ VERBS = (
     Verb("hold", "held", "Keep mail from being delivered until it is released.", "--sender spammer@example.net"),
     Verb("release", "released", "Let held mail go on, due at once.", "--primary main --older 10m"),
     Verb("retry", "made due now", "Make pending mail due now, whatever its backoff.", "--primary main"),
-    Verb("remove", "removed", "Delete mail for good; the ledger keeps who and why.", "--state held --older 30d", asks=True),
+    Verb("remove", "removed", "Delete mail for good; the ledger stays.", "--state held --older 30d", asks=True),
 )
 
 
@@ -105,6 +103,7 @@ def _command(verb: Verb) -> click.Command:
 
 
 def _help(verb: Verb) -> str:
+    piped = "- --yes" if verb.asks else "-"
     return f"""{verb.summary}
 
     Name what is meant: ids, "-" for ids on standard input, filters, or --all. Ids and filters together narrow. What is
@@ -114,7 +113,7 @@ def _help(verb: Verb) -> str:
     Examples:
       fallback-mx queue {verb.name} 01K4QZ6YB3T9V5XW2N8M7RCD1E --reason "asked by the customer"
       fallback-mx queue {verb.name} {verb.example} --dry-run
-      fallback-mx queue list --json --domain example.org | fallback-mx queue {verb.name} -{" --yes" if verb.asks else ""}
+      fallback-mx queue list --json | jq -c 'select(.size > 1e7)' | fallback-mx queue {verb.name} {piped}
     """
 
 
@@ -139,8 +138,6 @@ def actor() -> str:
 
 def _parts(request: Request) -> Iterator[Filter]:
     """The filter, or one for each page of ids: a statement takes only so many."""
-    from dataclasses import replace
-
     if request.ids is None:
         yield request.wanted
         return
@@ -150,14 +147,19 @@ def _parts(request: Request) -> Iterator[Filter]:
 
 
 def _run(store: Queue, request: Request) -> int:
-    apply: _Apply = getattr(store, request.verb.name)
+    changed, busy = _apply(store, request)
+    return _tell(request, changed, busy, request.verb.done)
+
+
+def _apply(store: Queue, request: Request) -> tuple[list[str], list[str]]:
+    apply: Callable[[Filter, str, str], Future[Edit]] = getattr(store, request.verb.name)
     changed: list[str] = []
     busy: list[str] = []
     for part in _parts(request):
         edit = apply(part, actor(), request.reason).result()
         changed += edit.changed
         busy += edit.busy
-    return _tell(request, changed, busy, request.verb.done)
+    return changed, busy
 
 
 def _dry_run(store: Queue, request: Request) -> int:
@@ -167,21 +169,17 @@ def _dry_run(store: Queue, request: Request) -> int:
 
 def _ask_and_run(store: Queue, request: Request) -> int:
     free, busy, size = _matching(store, request)
-    if not free:
-        return _tell(request, free, busy, request.verb.done)
-    question = f"{request.verb.name.capitalize()} {counted(len(free), 'message')} ({octets(size)}) for good?"
-    if not click.confirm(question, err=True):
-        complain("nothing was removed")
-        return FAILED
-    from dataclasses import replace
-
-    return _run(store, replace(request, ids=free))
+    if free:
+        question = f"{request.verb.name.capitalize()} {counted(len(free), 'message')} ({octets(size)}) for good?"
+        if not click.confirm(question, err=True):
+            complain(f"nothing was {request.verb.done}")
+            return FAILED
+    changed, since_busy = _apply(store, replace(request, ids=free))
+    return _tell(request, changed, busy + since_busy, request.verb.done)
 
 
 def _matching(store: Queue, request: Request) -> tuple[list[str], list[str], int]:
     """What the edit would change, what is busy, and the size of the former."""
-    from dataclasses import replace
-
     from mxqueue import edits
 
     change: Change = getattr(edits, request.verb.name.upper())

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from mxqueue.model import LedgerEvent, RecipientState
 
 from fallback_mx.cli.printing import print_table, say, short
 from fallback_mx.spoken import counted, duration, octets
 from fallback_mx.visible import visible
+from mxqueue.model import LedgerEvent, RecipientState
 
 if TYPE_CHECKING:
     from mxqueue import LedgerRow, Message

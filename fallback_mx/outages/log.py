@@ -45,13 +45,13 @@ class OutageLog:
         self._read = read
         self.node = node
 
-    def write(self, changed: Sequence[Span], watch: Watch | None) -> Future[None]:
+    def write(self, changed: Sequence[Span], watches: Sequence[Watch]) -> Future[None]:
         """Put these values in place of what is on record under their ids, in the order given."""
 
         def op(connection: Connection) -> None:
             for span in changed:
                 _put(connection, schema.outage, asdict(span))
-            if watch is not None:
+            for watch in watches:
                 _put(connection, schema.watch, asdict(watch))
 
         return self._submit(op)
@@ -131,8 +131,8 @@ def _watches(connection: Connection, primary: str, period: Interval) -> list[Wat
 
 
 def _span(row: RowMapping) -> Span:
-    return Span(**row)  # type: ignore[misc]  # the columns are the fields, and a test holds them together
+    return Span(**row)
 
 
 def _watch(row: RowMapping) -> Watch:
-    return Watch(**row)  # type: ignore[misc]
+    return Watch(**row)

@@ -8,8 +8,9 @@ and at most the time since the last write is unknown when it dies.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from ulid import ULID
 
@@ -17,6 +18,8 @@ from fallback_mx.outages import spans
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.spans import Span, Watch
 from fallback_mx.rules.health import Event, EventKind, Observation
+
+V = TypeVar("V", Span, Watch)
 
 
 class Recorder:
@@ -28,13 +31,13 @@ class Recorder:
         self._log = log
         self._max_gap = max_gap
         self._watch: Watch | None = None
-        self._written_watch: Watch | None = None
-        self._unwritten: dict[str, Span] = {}
+        self._unwritten_spans: dict[str, Span] = {}
+        self._unwritten_watches: dict[str, Watch] = {}
 
     async def resume(self, now: datetime) -> Span | None:
         """Take up the record where it was left. The outage that is still open, if any. Raises QueueError."""
         latest = await asyncio.wrap_future(self._log.latest(self._primary, now))
-        self._watch = self._written_watch = latest.watch
+        self._watch = latest.watch
         self.span = latest.span
         return latest.span
 
@@ -45,20 +48,26 @@ class Recorder:
                 self.span = spans.started(str(ULID()), self._primary, self._log.node, event)
             assert self.span is not None
             self.span = self.span.after(event)
-            self._unwritten[self.span.id] = self.span
+            self._unwritten_spans[self.span.id] = self.span
         if self._watch is None or not self._watch.reaches(observation.at, self._max_gap):
             self._watch = Watch(str(ULID()), self._primary, self._log.node, observation.at, observation.ended_at)
         else:
             self._watch = self._watch.extended(observation)
+        self._unwritten_watches[self._watch.id] = self._watch
 
     async def flush(self) -> None:
         """Write what has changed. Raises QueueError where that failed, and keeps it for the next time."""
-        changed, watch = tuple(self._unwritten.values()), self._watch
-        if not changed and watch is self._written_watch:
+        changed = tuple(self._unwritten_spans.values())
+        watches = tuple(self._unwritten_watches.values())
+        if not changed and not watches:
             return
-        await asyncio.wrap_future(self._log.write(changed, watch))
-        self._written_watch = watch
-        for span in changed:
-            # A newer version may have come while this one was being written.
-            if self._unwritten.get(span.id) is span:
-                del self._unwritten[span.id]
+        await asyncio.wrap_future(self._log.write(changed, watches))
+        _forget(self._unwritten_spans, changed)
+        _forget(self._unwritten_watches, watches)
+
+
+def _forget(unwritten: dict[str, V], written: Iterable[V]) -> None:
+    for value in written:
+        # A newer version may have come while this one was being written.
+        if unwritten.get(value.id) is value:
+            del unwritten[value.id]

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fallback_mx.web.metrics import CONTENT_TYPE, Figures, Metrics
+from mxqueue.errors import QueueError
 
 T = TypeVar("T")
 
@@ -100,7 +101,7 @@ class _SecurityHeaders:
 
 
 def make_app(view: View, metrics: Metrics, failed: Callable[[str, BaseException], None]) -> Starlette:
-    """The application. `failed(part, error)` hears of every error that a client was told nothing about."""
+    """The application. `failed(part, error)` hears of every error that nobody foresaw."""
     ready, figures, status = _Fresh(view.ready), _Fresh(view.figures), _Fresh(view.status)
 
     async def livez(request: Request) -> Response:
@@ -124,7 +125,7 @@ def make_app(view: View, metrics: Metrics, failed: Callable[[str, BaseException]
     async def on_error(request: Request, error: Exception) -> Response:
         # Never let it through: the server would write its traceback, the client would see a closed connection.
         failed(f"http {request.url.path}", error)
-        return _json({"error": "not available now"}, 503)
+        return _unavailable()
 
     endpoints = {"/livez": livez, "/readyz": readyz, "/metrics": metrics_page, "/status.json": status_json}
     app = Starlette(
@@ -143,10 +144,17 @@ def _guarded(endpoint: _Endpoint, on_error: Callable[[Request, Exception], Await
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
+        except (QueueError, TimeoutError):
+            # Known already: /readyz says why, and the log has it from whoever met it first.
+            return _unavailable()
         except Exception as error:
             return await on_error(request, error)
 
     return answer
+
+
+def _unavailable() -> Response:
+    return _json({"error": "not available now"}, 503)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

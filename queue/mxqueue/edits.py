@@ -1,21 +1,41 @@
-"""What an operator, or time, does to mail: hold, release, remove, retry, expire, purge.
+"""What an operator, or time, does to mail: hold, release, remove, retry, flush, expire, purge.
 
 An edit takes recipients that nobody is delivering at that moment; the others are reported as busy and left alone,
 for what the next hop says about them is the truth. Every edit leaves a ledger row with who and why.
+
+The large ones come in two steps: `find_…` names the messages, on a reader's connection, and its partner changes a
+piece of them, looking again at each (see pieces.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
-from mxqueue.leases import PENDING, drop_finished, free_at
+from mxqueue.among import among
+from mxqueue.ids import ids_before
+from mxqueue.leases import NO_LEASE, PENDING, drop_finished, free_at
 from mxqueue.model import Edit, Filter, LedgerEvent, RecipientState
-from mxqueue.schema import ledger, message, recipient
-from mxqueue.views import condition
+from mxqueue.schema import EPOCH, ledger, message, recipient
+from mxqueue.views import condition, matching_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,68 +63,47 @@ class EditRequest:
     now: datetime
     node: str
 
-
-_UPDATE = (
-    update(recipient)
-    .where(recipient.c.message_id == bindparam("b_id"), recipient.c.position == bindparam("b_position"))
-    .values(
-        state=bindparam("b_state"),
-        not_before=func.coalesce(bindparam("b_not_before", type_=recipient.c.not_before.type), recipient.c.not_before),
-        lease_owner=None,
-        lease_token=None,
-        lease_until=None,
-    )
-)
+    @property
+    def narrowed(self) -> Filter:
+        return replace(self.wanted, states=self.wanted.states & self.change.sources)
 
 
-def edit(connection: Connection, request: EditRequest) -> Edit:
-    """Change what matches and is free; see the module for what is left alone."""
-    change = request.change
-    narrowed = Filter(
-        ids=request.wanted.ids,
-        route=request.wanted.route,
-        domain=request.wanted.domain,
-        sender=request.wanted.sender,
-        recipient=request.wanted.recipient,
-        states=request.wanted.states & change.sources,
-        arrived_before=request.wanted.arrived_before,
-        arrived_after=request.wanted.arrived_after,
-    )
-    if not narrowed.states:
-        return Edit(())
+def find_edited(connection: Connection, request: EditRequest) -> list[str]:
+    """The messages with a recipient that matches and is in a state that this edit starts from."""
+    return matching_ids(connection, request.narrowed) if request.narrowed.states else []
+
+
+def edit(connection: Connection, request: EditRequest, ids: Sequence[str]) -> Edit:
+    """Change what matches and is free among these messages; see the module for what is left alone."""
+    # What is immutable was looked at when the messages were found.
+    matching = condition(replace(request.narrowed, ids=(), sender=None))
     found = connection.execute(
-        select(
-            recipient.c.message_id,
-            recipient.c.position,
-            recipient.c.forward_path,
-            recipient.c.arrived_at,
-            recipient.c.lease_until,
-        )
-        .join(message, message.c.id == recipient.c.message_id)
-        .where(condition(narrowed))
+        select(recipient.c.message_id, recipient.c.lease_until)
+        .where(among(recipient.c.message_id, ids), matching)
         .order_by(recipient.c.message_id, recipient.c.position)
-        .with_for_update(of=recipient)
+        .with_for_update()
     ).all()
     busy = {row.message_id for row in found if row.lease_until is not None and row.lease_until > request.now}
-    free = [row for row in found if row.message_id not in busy]
+    free = list(dict.fromkeys(row.message_id for row in found if row.message_id not in busy))
     if free:
-        connection.execute(
-            _UPDATE,
-            [
-                {
-                    "b_id": row.message_id,
-                    "b_position": row.position,
-                    "b_state": change.target.value,
-                    "b_not_before": row.arrived_at if change.due_now else None,
-                }
-                for row in free
-            ],
-        )
-        _record(connection, request.now, request.node, change.event, request.reason, request.actor, free)
-    changed = tuple(dict.fromkeys(row.message_id for row in free))
-    if not change.target.is_live:
-        drop_finished(connection, set(changed))
-    return Edit(changed, tuple(sorted(busy)))
+        values: dict[str, Any] = {"state": request.change.target.value, **NO_LEASE}
+        if request.change.due_now:
+            values["not_before"] = _due(request.now)
+        changed = connection.execute(
+            update(recipient)
+            .where(among(recipient.c.message_id, free), matching, free_at(request.now))
+            .values(**values)
+            .returning(recipient.c.message_id, recipient.c.position, recipient.c.forward_path)
+        ).all()
+        _record(connection, request.now, request.node, request.change.event, request.reason, request.actor, changed)
+        if not request.change.target.is_live:
+            drop_finished(connection, set(free))
+    return Edit(tuple(free), tuple(sorted(busy)))
+
+
+def _due(now: datetime) -> ColumnElement[datetime]:
+    """Due since its arrival, so that the oldest goes first; since now where the clock was ahead when it arrived."""
+    return case((recipient.c.arrived_at < now, recipient.c.arrived_at), else_=now)
 
 
 def _record(
@@ -114,8 +113,10 @@ def _record(
     event: LedgerEvent,
     detail: str,
     actor: str,
-    rows: list[Any],
+    rows: Sequence[Row[Any]],
 ) -> None:
+    if not rows:
+        return
     connection.execute(
         insert(ledger),
         [
@@ -129,19 +130,27 @@ def _record(
                 "actor": actor,
                 "node": node,
             }
-            for row in rows
+            for row in sorted(rows, key=lambda row: (row.message_id, row.position))
         ],
     )
 
 
-def flush(connection: Connection, route: str, now: datetime) -> int:
-    """Make due now what is waiting out a backoff: since its arrival, so that the oldest goes first."""
+def find_waiting(connection: Connection, route: str, now: datetime) -> list[str]:
+    """The messages of this route with a recipient that waits out a backoff."""
+    waiting = select(recipient.c.message_id).distinct().where(_waits(route, now))
+    return list(connection.scalars(waiting.order_by(recipient.c.message_id)))
+
+
+def flush(connection: Connection, route: str, now: datetime, ids: Sequence[str]) -> int:
+    """Make due now what waits among these messages. Recipients changed."""
     result = connection.execute(
-        update(recipient)
-        .where(PENDING, recipient.c.route == route, recipient.c.not_before > now)
-        .values(not_before=recipient.c.arrived_at)
+        update(recipient).where(among(recipient.c.message_id, ids), _waits(route, now)).values(not_before=_due(now))
     )
     return int(result.rowcount)
+
+
+def _waits(route: str, now: datetime) -> ColumnElement[bool]:
+    return and_(PENDING, recipient.c.route == route, recipient.c.not_before > now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,43 +162,78 @@ class ExpireRequest:
     now: datetime
     node: str
 
+    @property
+    def aged(self) -> ColumnElement[bool]:
+        return and_(
+            # Spelled so that SQLite walks the key up to the bound, rather than all that waits on the route.
+            literal_column("recipient.state IN ('pending')"),
+            recipient.c.message_id < ids_before(self.before),
+            recipient.c.route == self.route,
+            recipient.c.arrived_at < self.before,
+            free_at(self.now),
+        )
 
-def expire(connection: Connection, request: ExpireRequest) -> int:
-    """End, or hold, what arrived before `before`, is still pending and is not being delivered. Recipients changed."""
+
+def find_aged(connection: Connection, request: ExpireRequest) -> list[str]:
+    """The messages that arrived before `before`, with a recipient still pending and not being delivered."""
+    aged = select(recipient.c.message_id).distinct().where(request.aged)
+    return list(connection.scalars(aged.order_by(recipient.c.message_id)))
+
+
+def expire(connection: Connection, request: ExpireRequest, ids: Sequence[str]) -> int:
+    """End, or hold, what has aged among these messages. Recipients changed."""
     aged = connection.execute(
         update(recipient)
-        .where(
-            PENDING,
-            recipient.c.route == request.route,
-            recipient.c.arrived_at < request.before,
-            free_at(request.now),
-        )
+        .where(among(recipient.c.message_id, ids), request.aged)
         .values(
             state=request.state.value,
             last_reply=func.coalesce(func.nullif(recipient.c.last_reply, ""), request.reason),
-            lease_owner=None,
-            lease_token=None,
-            lease_until=None,
+            **NO_LEASE,
         )
         .returning(recipient.c.message_id, recipient.c.position, recipient.c.forward_path)
     ).all()
-    if aged:
-        event = LedgerEvent.HELD if request.state is RecipientState.HELD else LedgerEvent.EXPIRED
-        _record(connection, request.now, request.node, event, request.reason, "", list(aged))
-        if not request.state.is_live:
-            drop_finished(connection, {row.message_id for row in aged})
+    event = LedgerEvent.HELD if request.state is RecipientState.HELD else LedgerEvent.EXPIRED
+    _record(connection, request.now, request.node, event, request.reason, "", aged)
+    if not request.state.is_live:
+        drop_finished(connection, {row.message_id for row in aged})
     return len(aged)
 
 
 def purge(connection: Connection, before: datetime, limit: int = 1000) -> int:
-    """Forget finished messages that arrived before `before`, and ledger rows as old; up to `limit` of each."""
+    """Forget ledger rows from before `before`, and finished messages with nothing later; up to `limit` of each."""
+    first = select(ledger.c.id).order_by(ledger.c.id).limit(limit).subquery()
+    rows = connection.execute(delete(ledger).where(ledger.c.id.in_(select(first.c.id)), ledger.c.at < before))
     live = exists().where(
         recipient.c.message_id == message.c.id, literal_column("recipient.state IN ('pending', 'held')")
     )
-    old = list(connection.scalars(select(message.c.id).where(message.c.arrived_at < before, ~live).limit(limit)))
+    remembered = exists().where(ledger.c.message_id == message.c.id, ledger.c.at >= before)
+    old = list(
+        connection.scalars(
+            select(message.c.id)
+            .where(message.c.id < ids_before(before), message.c.arrived_at < before, ~live, ~remembered)
+            .order_by(message.c.id)
+            .limit(limit)
+        )
+    )
     if old:
-        connection.execute(delete(recipient).where(recipient.c.message_id.in_(old)))
-        connection.execute(delete(message).where(message.c.id.in_(old)))
-    first = select(ledger.c.id).order_by(ledger.c.id).limit(limit).subquery()
-    rows = connection.execute(delete(ledger).where(ledger.c.id.in_(select(first.c.id)), ledger.c.at < before))
+        connection.execute(delete(recipient).where(among(recipient.c.message_id, old)))
+        connection.execute(delete(message).where(among(message.c.id, old)))
+    if connection.dialect.name == "sqlite":
+        _return_pages(connection)
     return len(old) + int(rows.rowcount)
+
+
+def _return_pages(connection: Connection) -> None:
+    """Give a bounded number of free pages back to the file system."""
+    # It frees one page a step, and SQLAlchemy, seeing no columns, would take but the first.
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA incremental_vacuum(2000)")
+    cursor.fetchall()
+    cursor.close()
+
+
+def ping(connection: Connection) -> None:
+    """A write that must reach the disk like any other, and leaves nothing: a ledger row that comes and goes."""
+    values = dict.fromkeys(("message_id", "forward_path", "event", "detail", "actor", "node"), "")
+    connection.execute(insert(ledger).values(at=EPOCH, position=0, **values))
+    connection.execute(delete(ledger).where(text("message_id = ''")))

@@ -23,12 +23,12 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 
+from mxqueue.among import among
 from mxqueue.model import Claim, LedgerEvent, Outcome, RecipientState, Settlement
-from mxqueue.schema import chunk, ledger, recipient
+from mxqueue.schema import chunk, ledger, message, recipient
 from mxqueue.views import load_messages
 
 PENDING = text("state = 'pending'")
@@ -40,7 +40,7 @@ _EVENTS = {
     RecipientState.EXPIRED: LedgerEvent.EXPIRED,
     RecipientState.REMOVED: LedgerEvent.REMOVED,
 }
-_NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_token": None, "lease_until": None}
+NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_token": None, "lease_until": None}
 
 
 def free_at(now: datetime) -> Any:
@@ -71,14 +71,18 @@ def claim(connection: Connection, request: ClaimRequest) -> list[Claim]:
         .where(due)
         .order_by(recipient.c.not_before, recipient.c.message_id)
         .limit(request.limit)
-        .with_for_update(skip_locked=True)
     )
+    if connection.dialect.name == "postgresql":
+        # The message is what another node skips: with its recipients locked one by one, two nodes could each hold
+        # some of them and wait for the other's.
+        oldest = oldest.join(message, message.c.id == recipient.c.message_id)
+        oldest = oldest.with_for_update(of=message, skip_locked=True)
     ids = list(dict.fromkeys(connection.scalars(oldest)))
     if not ids:
         return []
     leased = connection.execute(
         update(recipient)
-        .where(recipient.c.message_id.in_(ids), due)
+        .where(among(recipient.c.message_id, ids), due)
         .values(lease_owner=request.owner, lease_token=request.token, lease_until=request.until)
         .returning(recipient.c.message_id, recipient.c.position)
     )
@@ -91,10 +95,6 @@ def claim(connection: Connection, request: ClaimRequest) -> list[Claim]:
     ]
 
 
-def _keys(claims: Sequence[Claim]) -> list[tuple[str, int]]:
-    return [(each.message_id, each.position) for one in claims for each in one.message.recipients]
-
-
 def give_back(connection: Connection, claims: Sequence[Claim]) -> None:
     """End leases without an attempt; those that ran out and were taken over are left alone."""
     if claims:
@@ -105,7 +105,7 @@ def give_back(connection: Connection, claims: Sequence[Claim]) -> None:
                 recipient.c.position == bindparam("b_position"),
                 recipient.c.lease_token == bindparam("b_token"),
             )
-            .values(**_NO_LEASE),
+            .values(**NO_LEASE),
             [
                 {"b_id": each.message_id, "b_position": each.position, "b_token": one.token}
                 for one in claims
@@ -115,17 +115,13 @@ def give_back(connection: Connection, claims: Sequence[Claim]) -> None:
 
 
 def extend(connection: Connection, one: Claim, until: datetime) -> bool:
-    """Let a lease run longer. False where it is no longer ours."""
+    """Let a lease run longer, for those of its recipients not yet settled. False where it is no longer ours."""
     result = connection.execute(
         update(recipient)
-        .where(
-            tuple_(recipient.c.message_id, recipient.c.position).in_(_keys([one])),
-            recipient.c.lease_token == one.token,
-            PENDING,
-        )
+        .where(recipient.c.message_id == one.message.id, recipient.c.lease_token == one.token, PENDING)
         .values(lease_until=until)
     )
-    return result.rowcount == len(one.message.recipients)
+    return result.rowcount > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +144,7 @@ _SETTLE = (
         attempts=recipient.c.attempts + bindparam("b_counts"),
         not_before=func.coalesce(bindparam("b_not_before", type_=recipient.c.not_before.type), recipient.c.not_before),
         last_reply=bindparam("b_reply"),
-        **_NO_LEASE,
+        **NO_LEASE,
     )
 )
 
@@ -191,7 +187,8 @@ def _current_tokens(connection: Connection, ids: set[str]) -> dict[tuple[str, in
         return {}
     found = connection.execute(
         select(recipient.c.message_id, recipient.c.position, recipient.c.lease_token)
-        .where(recipient.c.message_id.in_(ids), PENDING, recipient.c.lease_token.is_not(None))
+        .where(among(recipient.c.message_id, ids), PENDING, recipient.c.lease_token.is_not(None))
+        .order_by(recipient.c.message_id, recipient.c.position)
         .with_for_update()
     )
     return {(row.message_id, row.position): row.lease_token for row in found}
@@ -235,13 +232,18 @@ def drop_finished(connection: Connection, ids: set[str]) -> None:
     """Delete the content of those messages of `ids` that have no live recipient left."""
     if not ids:
         return
+    if connection.dialect.name == "postgresql":
+        # Two nodes that end the last two recipients at once would each see the other's as live: one waits here.
+        connection.execute(
+            select(message.c.id).where(among(message.c.id, ids)).order_by(message.c.id).with_for_update()
+        )
     live = set(
         connection.scalars(
             select(recipient.c.message_id).where(
-                recipient.c.message_id.in_(ids), literal_column("state IN ('pending', 'held')")
+                among(recipient.c.message_id, ids), literal_column("state IN ('pending', 'held')")
             )
         )
     )
     done = ids - live
     if done:
-        connection.execute(delete(chunk).where(chunk.c.message_id.in_(done)))
+        connection.execute(delete(chunk).where(among(chunk.c.message_id, done)))

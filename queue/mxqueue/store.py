@@ -1,7 +1,8 @@
 """The queue: what was accepted is here until somebody says, on the record, what became of it.
 
 Every call returns a `concurrent.futures.Future`: `.result()` waits for it, `asyncio.wrap_future` awaits it. A write's
-future resolves after its commit has reached stable storage, and fails with a `QueueError` if nothing was written.
+future resolves after its commit has reached stable storage. It fails with a `QueueError` if nothing was written, or if
+a lost connection leaves that unknown; of a large edit the pieces before the failure stand (pieces.py).
 """
 
 from __future__ import annotations
@@ -9,25 +10,22 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select, text
-from ulid import ULIDGenerator
+from sqlalchemy import Connection
 
-from mxqueue import edits, leases, migrate, views
+from mxqueue import contents, edits, intake, leases, migrate, pieces, views
 from mxqueue.engine import READERS, create_private_file, database_path, lock, make_engine
 from mxqueue.errors import NoSuchMessage, QueueError, classify
+from mxqueue.ids import Ids
 from mxqueue.model import (
-    CHUNK_SIZE,
     Claim,
     Content,
     Edit,
     Envelope,
     Filter,
-    LedgerEvent,
     LedgerRow,
     Message,
     RecipientState,
@@ -35,20 +33,10 @@ from mxqueue.model import (
     Settlement,
     utc_now,
 )
-from mxqueue.schema import chunk, ledger, message, recipient
 from mxqueue.spool import StoredContent
 from mxqueue.writer import Checkpointer, Writer
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Acceptance:
-    ids: tuple[str, ...]
-    envelopes: tuple[Envelope, ...]
-    content: Content
-    now: datetime
-    node: str
 
 
 class Queue:
@@ -70,7 +58,7 @@ class Queue:
         self._write_engine = make_engine(url, writes=True)
         self._read_engine = make_engine(url, writes=False)
         self.path = database_path(url)
-        self._ids = ULIDGenerator()
+        self._ids = Ids(clock)
         self.writer = Writer(self._write_engine)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="mxqueue-reader")
         self._checkpointer = Checkpointer(self.path) if self.path is not None else None
@@ -135,15 +123,15 @@ class Queue:
 
     def read(self, op: Callable[[Connection], T]) -> Future[T]:
         """Run `op` on a reader's connection."""
-        return self._readers.submit(_read, self._read_engine, op)
+        return self._readers.submit(contents.read, self._read_engine, op)
 
     def ping(self) -> Future[None]:
         """Whether a transaction can be written: it commits one that changes nothing."""
-        return self.writer.submit(_ping)
+        return self.writer.submit(edits.ping)
 
     def new_id(self) -> str:
         """A fresh queue id (a ULID): sorts behind the ids this process made before, while the clock goes forward."""
-        return str(self._ids.generate())
+        return self._ids.new()
 
     # Mail in ----------------------------------------------------------------------------------------------------
 
@@ -153,8 +141,8 @@ class Queue:
         `content` is read on the writer's thread and must stay readable until the future is done.
         """
         ids = tuple(envelope.id or self.new_id() for envelope in envelopes)
-        work = _Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
-        return self.writer.submit_bulk(_accept, work, content.size * len(ids))
+        work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
+        return self.writer.submit_bulk(intake.accept, work, content.size * len(ids))
 
     # Mail out ---------------------------------------------------------------------------------------------------
 
@@ -182,7 +170,10 @@ class Queue:
     def flush(self, route: str) -> Future[int]:
         """Make all that is pending on this route due now; the number of recipients that were not."""
         now = self._clock()
-        return self.writer.submit(lambda connection: edits.flush(connection, route, now))
+        return self._total(
+            lambda connection: edits.find_waiting(connection, route, now),
+            lambda connection, ids: edits.flush(connection, route, now, ids),
+        )
 
     def next_due(self, route: str) -> Future[datetime | None]:
         """When the next recipient of this route is due, None if none is pending and free."""
@@ -191,39 +182,14 @@ class Queue:
 
     def content(self, message_id: str) -> Future[StoredContent]:
         """A message's content. Raises NoSuchMessage where there is no message, or its content is gone."""
-        return self.read(lambda connection: self._content(connection, [message_id])[message_id])
+        return self._readers.submit(contents.find, self._read_engine, message_id)
 
     def contents(self, message_ids: Sequence[str]) -> Future[dict[str, StoredContent]]:
-        """The contents of several messages at once; those up to one chunk are already in memory."""
-        return self.read(lambda connection: self._content(connection, message_ids))
+        """The contents of several messages at once, the small ones already in memory. Damage shows when one is read.
 
-    def _content(self, connection: Connection, ids: Sequence[str]) -> dict[str, StoredContent]:
-        rows = connection.execute(
-            select(message.c.id, message.c.size, message.c.sha256, chunk.c.octets)
-            .join_from(message, chunk, chunk.c.message_id == message.c.id, isouter=True)
-            .where(message.c.id.in_(ids), (chunk.c.position == 0) | chunk.c.position.is_(None))
-        ).all()
-        found: dict[str, StoredContent] = {}
-        for row in rows:
-            if row.octets is None and row.size > 0:
-                continue
-            first = bytes(row.octets or b"")
-            if row.size <= CHUNK_SIZE:
-                found[row.id] = StoredContent(row.id, row.size, row.sha256, {0: first}.get)
-            else:
-                found[row.id] = StoredContent(row.id, row.size, row.sha256, self._chunk_reader(row.id))
-        for message_id in ids:
-            if message_id not in found:
-                raise NoSuchMessage(f"{message_id}: no such message, or its content has been deleted")
-        return found
-
-    def _chunk_reader(self, message_id: str) -> Callable[[int], bytes | None]:
-        def fetch(position: int) -> bytes | None:
-            query = select(chunk.c.octets).where(chunk.c.message_id == message_id, chunk.c.position == position)
-            octets = _read(self._read_engine, lambda connection: connection.scalar(query))
-            return None if octets is None else bytes(octets)
-
-        return fetch
+        Raises NoSuchMessage where one of the messages does not exist.
+        """
+        return self._readers.submit(contents.find_all, self._read_engine, message_ids)
 
     # Looking ----------------------------------------------------------------------------------------------------
 
@@ -268,115 +234,35 @@ class Queue:
 
     def _edit(self, change: edits.Change, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
         request = edits.EditRequest(change, wanted, actor, reason, self._clock(), self._node)
-        return self.writer.submit(lambda connection: edits.edit(connection, request))
+
+        def job() -> Edit:
+            done = pieces.change(
+                self._read_engine,
+                self.writer,
+                lambda connection: edits.find_edited(connection, request),
+                lambda connection, ids: edits.edit(connection, request, ids),
+            )
+            return Edit(
+                tuple(id for each in done for id in each.changed), tuple(id for each in done for id in each.busy)
+            )
+
+        return self._readers.submit(job)
 
     def expire(self, route: str, before: datetime, state: RecipientState, reason: str) -> Future[int]:
         """End (EXPIRED) or keep (HELD) what arrived before `before` and is still pending. Recipients changed."""
         request = edits.ExpireRequest(route, before, state, reason, self._clock(), self._node)
-        return self.writer.submit(lambda connection: edits.expire(connection, request))
+        return self._total(
+            lambda connection: edits.find_aged(connection, request),
+            lambda connection, ids: edits.expire(connection, request, ids),
+        )
+
+    def _total(
+        self, find: Callable[[Connection], builtins.list[str]], apply: Callable[[Connection, builtins.list[str]], int]
+    ) -> Future[int]:
+        return self._readers.submit(lambda: sum(pieces.change(self._read_engine, self.writer, find, apply)))
 
     def housekeep(self) -> Future[int]:
         """Forget what is older than the ledger's retention, a bounded piece of it. Rows forgotten."""
         before = self._clock() - self._ledger_retention
 
-        def op(connection: Connection) -> int:
-            purged = edits.purge(connection, before)
-            if connection.dialect.name == "sqlite":
-                # It frees one page a step, and SQLAlchemy, seeing no columns, would take but the first.
-                cursor = connection.connection.cursor()
-                cursor.execute("PRAGMA incremental_vacuum(2000)")
-                cursor.fetchall()
-                cursor.close()
-            return purged
-
-        return self.writer.submit(op)
-
-
-def _read(engine: Engine, op: Callable[[Connection], T]) -> T:
-    try:
-        with engine.connect() as connection:
-            return op(connection)
-    except Exception as error:
-        raise classify(error) from error
-
-
-def _ping(connection: Connection) -> None:
-    # Takes the write lock and a commit's fsync without leaving a trace: the row cannot exist.
-    connection.execute(text("UPDATE message SET size = size WHERE id = ''"))
-
-
-def _accept(connection: Connection, batch: list[_Acceptance]) -> list[tuple[str, ...]]:
-    messages: list[dict[str, Any]] = []
-    recipients: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    for work in batch:
-        for message_id, envelope in zip(work.ids, work.envelopes, strict=True):
-            messages.append(_message_values(work, message_id, envelope))
-            for position, path in enumerate(envelope.forward_paths):
-                recipients.append(_recipient_values(work, message_id, envelope.route, position, path))
-                rows.append(_accepted_row(work, message_id, envelope, position, path))
-    connection.execute(insert(message), messages)
-    connection.execute(insert(recipient), recipients)
-    connection.execute(insert(ledger), rows)
-    _store_content(connection, batch)
-    return [work.ids for work in batch]
-
-
-def _message_values(work: _Acceptance, message_id: str, envelope: Envelope) -> dict[str, Any]:
-    return {
-        "id": message_id,
-        "arrived_at": work.now,
-        "reverse_path": envelope.reverse_path,
-        "route": envelope.route,
-        "size": work.content.size,
-        "sha256": work.content.sha256,
-        "client_address": envelope.client_address,
-        "helo": envelope.helo,
-        "trace": envelope.trace,
-        "body": envelope.body,
-        "smtputf8": envelope.smtputf8,
-        "node": work.node,
-    }
-
-
-def _recipient_values(work: _Acceptance, message_id: str, route: str, position: int, path: str) -> dict[str, Any]:
-    return {
-        "message_id": message_id,
-        "position": position,
-        "forward_path": path,
-        "route": route,
-        "arrived_at": work.now,
-        "state": RecipientState.PENDING.value,
-        "attempts": 0,
-        "not_before": work.now,
-        "last_reply": "",
-    }
-
-
-def _accepted_row(work: _Acceptance, message_id: str, envelope: Envelope, position: int, path: str) -> dict[str, Any]:
-    return {
-        "at": work.now,
-        "message_id": message_id,
-        "position": position,
-        "forward_path": path,
-        "event": LedgerEvent.ACCEPTED.value,
-        "detail": f"from {envelope.client_address}" if envelope.client_address else "",
-        "actor": "",
-        "node": work.node,
-    }
-
-
-def _store_content(connection: Connection, batch: list[_Acceptance]) -> None:
-    """Small contents together in one statement, large ones a chunk at a time."""
-    statement = insert(chunk)
-    small: list[dict[str, Any]] = []
-    for work in batch:
-        for message_id in work.ids:
-            for position, octets in enumerate(work.content.chunks()):
-                row = {"message_id": message_id, "position": position, "octets": octets}
-                if work.content.size <= CHUNK_SIZE:
-                    small.append(row)
-                else:
-                    connection.execute(statement, row)
-    if small:
-        connection.execute(statement, small)
+        return self.writer.submit(lambda connection: edits.purge(connection, before))

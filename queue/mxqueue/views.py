@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, literal_column, or_, select, text
 
+from mxqueue.among import among
 from mxqueue.model import (
     LIVE_STATES,
     Filter,
@@ -43,13 +44,13 @@ def load_messages(
     recipients: dict[str, list[Recipient]] = {}
     found = connection.execute(
         select(recipient)
-        .where(recipient.c.message_id.in_(wanted))
+        .where(among(recipient.c.message_id, wanted))
         .order_by(recipient.c.message_id, recipient.c.position)
     )
     for row in found:
         if only is None or (row.message_id, row.position) in only:
             recipients.setdefault(row.message_id, []).append(recipient_from_row(row))
-    rows = connection.execute(select(message).where(message.c.id.in_(wanted)).order_by(message.c.id))
+    rows = connection.execute(select(message).where(among(message.c.id, wanted)).order_by(message.c.id))
     return [
         Message(
             id=row.id,
@@ -71,15 +72,22 @@ def load_messages(
 
 
 def _state_condition(states: frozenset[RecipientState]) -> ColumnElement[bool]:
-    """Spelled out, so that the partial indexes on pending and held are seen to fit."""
-    return or_(*(literal_column(f"recipient.state = '{state.value}'") for state in sorted(states)))
+    """Spelled out, for SQLite chooses by the spelling.
+
+    What is held is few: `=` lets it use the partial index. Anything else is read along the key, which is the order
+    of a listing: by the index on what is pending each page would sort everything that waits.
+    """
+    if states == {RecipientState.HELD}:
+        return literal_column("recipient.state = 'held'")
+    names = ", ".join(f"'{state.value}'" for state in sorted(states))
+    return literal_column(f"recipient.state IN ({names})")
 
 
 def condition(wanted: Filter) -> ColumnElement[bool]:
     """What a Filter means, on the recipient table joined with message."""
     parts: list[ColumnElement[bool]] = [_state_condition(wanted.states)]
     if wanted.ids:
-        parts.append(recipient.c.message_id.in_(wanted.ids))
+        parts.append(among(recipient.c.message_id, wanted.ids))
     if wanted.route is not None:
         parts.append(recipient.c.route == wanted.route)
     if wanted.domain is not None:
@@ -95,7 +103,9 @@ def condition(wanted: Filter) -> ColumnElement[bool]:
     return and_(*parts)
 
 
-def matching_ids(connection: Connection, wanted: Filter, limit: int, after: str | None) -> list[str]:
+def matching_ids(
+    connection: Connection, wanted: Filter, limit: int | None = None, after: str | None = None
+) -> list[str]:
     """Up to `limit` queue ids that match, in order of arrival, behind the id `after`."""
     query = select(recipient.c.message_id).distinct().where(condition(wanted))
     if wanted.sender is not None:
@@ -110,15 +120,9 @@ PAGE = 500
 
 def list_messages(connection: Connection, wanted: Filter, limit: int | None, after: str | None) -> list[Message]:
     """Messages with a recipient that matches, with all their recipients, in order of arrival."""
-    listed: list[Message] = []
-    while limit is None or len(listed) < limit:
-        page = PAGE if limit is None else min(PAGE, limit - len(listed))
-        ids = matching_ids(connection, wanted, page, after)
-        listed.extend(load_messages(connection, ids))
-        if len(ids) < page:
-            break
-        after = ids[-1]
-    return listed
+    ids = matching_ids(connection, wanted, limit, after)
+    pages = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
+    return [each for page in pages for each in load_messages(connection, page)]
 
 
 def ledger_rows(connection: Connection, message_id: str) -> list[LedgerRow]:
@@ -140,21 +144,34 @@ def ledger_rows(connection: Connection, message_id: str) -> list[LedgerRow]:
 
 
 def count(connection: Connection) -> list[RouteCount]:
-    """What waits, by route and live state. Reads the partial indexes alone where it can."""
+    """What waits, by route and live state.
+
+    Reads the partial indexes alone, but for recipients that are not their message's first. A message is counted at
+    the first of its recipients in that state, and the oldest is the one with the lowest queue id.
+    """
     counts: list[RouteCount] = []
+    earlier = recipient.alias("earlier")
     for state in sorted(LIVE_STATES):
+        is_state = literal_column(f"earlier.state = '{state.value}'")
+        is_first = ~exists().where(
+            earlier.c.message_id == recipient.c.message_id, earlier.c.position < recipient.c.position, is_state
+        )
         rows = connection.execute(
             select(
                 recipient.c.route,
-                func.count(recipient.c.message_id.distinct()).label("messages"),
+                func.sum(case((recipient.c.position == 0, 1), (is_first, 1), else_=0)).label("messages"),
                 func.count().label("recipients"),
-                func.min(recipient.c.arrived_at).label("oldest"),
+                func.min(recipient.c.message_id).label("oldest"),
             )
-            .where(literal_column(f"state = '{state.value}'"))
+            .where(literal_column(f"recipient.state = '{state.value}'"))
             .group_by(recipient.c.route)
             .order_by(recipient.c.route)
+        ).all()
+        arrivals = select(message.c.id, message.c.arrived_at).where(among(message.c.id, [row.oldest for row in rows]))
+        arrived_at = {row.id: row.arrived_at for row in connection.execute(arrivals)}
+        counts.extend(
+            RouteCount(row.route, state, int(row.messages), row.recipients, arrived_at.get(row.oldest)) for row in rows
         )
-        counts.extend(RouteCount(row.route, state, row.messages, row.recipients, row.oldest) for row in rows)
     return counts
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mxqueue import views
+from mxqueue.engine import make_engine
 from tests.fakes.postfix import free_port
 
 DOMAIN = "example.test"
@@ -55,10 +57,10 @@ class Relay:
         self.http_port = free_port()
         self.config_file = self.directory / "fallback-mx.toml"
         self.log_file = self.directory / "log"
-        self.database = self.directory / "queue.db"
+        self.url = f"sqlite:///{self.directory / 'queue.db'}"
         tables: list[tuple[str, Mapping[str, object]]] = [
             ("[server]", {"hostname": "relay.example.net", "listen": [f"127.0.0.1:{self.port}"], **(server or {})}),
-            ("[storage]", {"url": f"sqlite:///{self.database}", **(storage or {})}),
+            ("[storage]", {"url": self.url, **(storage or {})}),
             ("[http]", {"listen": f"127.0.0.1:{self.http_port}"}),
             *(("[[primary]]", table) for table in primaries),
         ]
@@ -136,9 +138,17 @@ class Relay:
         return document
 
     def queue_count(self) -> int:
-        """Messages still ours to look after, by `/metrics`."""
-        samples = re.findall(r"(?m)^fallback_mx_queue_messages(?:\{[^}]*\})? (\S+)", self._get("/metrics"))
-        return int(sum(float(value) for value in samples))
+        """Messages still ours to look after. Read from the database: what HTTP says may be a second old."""
+        engine = make_engine(self.url, writes=False)
+        try:
+            with engine.connect() as connection:
+                return sum(row.messages for row in views.count(connection))
+        finally:
+            engine.dispose()
+
+    def outages(self) -> list[dict[str, Any]]:
+        """The outages of `fallback-mx outage list --json`."""
+        return [row for row in self.cli_json_lines("outage", "list") if row["kind"] == "outage"]
 
     def cli(self, *arguments: str, expect: int = 0) -> str:
         """Runs `fallback-mx ARGUMENTS` on this relay's configuration and returns its output."""

@@ -57,13 +57,14 @@ def test_a_message_sent_in_an_outage_reaches_the_maildir_once(
 def test_the_outage_is_on_record_with_its_end(relay: Relay, postfix_primary: Postfix) -> None:
     postfix_primary.stop()
     relay.wait_for(lambda: relay.primary_state() == "down", "the outage is noticed")
-    (running,) = relay.cli_json_lines("outage", "list")
+    (running,) = relay.outages()
     assert running["primary"] == "main"
+    assert running["confirmed"] is True
     assert running["ended_at"] is None
 
     postfix_primary.start()
     relay.wait_for(lambda: relay.primary_state() == "up", "the recovery is noticed")
 
-    (span,) = relay.cli_json_lines("outage", "list")
+    (span,) = relay.outages()
     assert span["started_at"] == running["started_at"]
     assert span["ended_at"] > span["started_at"]

@@ -1,0 +1,264 @@
+"""The drain of one primary: claim, deliver, settle, while the primary is up (RFC 5321, section 4.5.4.1).
+
+It sleeps until it is woken, a recipient falls due, or a second has passed, and starts with a canary: one connection,
+one message. Where no connection can be had the connection is put off and the messages are given back untried. When
+the primary is no longer up, or the service stops, what is on the wire is finished (at a stop: within the grace time)
+and everything else is given back; nothing stays leased. Trouble of the queue's own pauses it, and never ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+
+from fallback_mx.redelivery.carrier import Carrier, Connect
+from fallback_mx.redelivery.feed import Feed
+from fallback_mx.redelivery.pace import Pace
+from fallback_mx.redelivery.settling import Settler
+from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, DrainStatus
+from fallback_mx.rules.health import Observation
+from mxqueue import Queue
+from mxqueue.errors import QueueError
+
+TICK_SECONDS = 1.0
+EXPIRY_SECONDS = 60.0
+
+
+class Drain:
+    """Drains one route. Made in a running event loop; `wake` and `stop` are called in it.
+
+    `may_deliver` is the gate (the primary is up and nobody paused it), `recovered_at` when the primary last came back;
+    `chance` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        route: str,
+        queue: Queue,
+        settings: DrainSettings,
+        *,
+        connect: Connect,
+        may_deliver: Callable[[], bool],
+        recovered_at: Callable[[], datetime | None],
+        observe: Callable[[Observation], None],
+        events: DrainEvents,
+        clock: Callable[[], datetime],
+        chance: Callable[[], float],
+        owner: str = "drain",
+    ) -> None:
+        self._route = route
+        self._queue = queue
+        self._settings = settings
+        self._may_deliver = may_deliver
+        self._recovered_at = recovered_at
+        self._events = events
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._feed = Feed(route, queue, owner, settings.lease, clock)
+        self._settler = Settler(queue, self._feed, events, self.wake)
+        self._pace = Pace(settings.max_connections, chance, self._loop.time)
+        self._carrier = Carrier(
+            settings,
+            self._feed,
+            self._settler,
+            self._pace,
+            connect=connect,
+            may_begin=self._is_open,
+            recovered_at=recovered_at,
+            observe=observe,
+            events=events,
+            clock=clock,
+            chance=chance,
+            nudge=self._nudge,
+        )
+        self._workers: set[asyncio.Task[None]] = set()
+        self._seen_recovery: datetime | None = None
+        self._is_exhausted = False
+        self._is_draining = False
+        self._is_in_trouble = False
+        self._is_stopping = False
+        self._next_expiry = self._loop.time()
+        self._woken = asyncio.Event()
+        self._crash: BaseException | None = None
+
+    # From outside -----------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something may be due, or the gate may have moved: look now."""
+        self._is_exhausted = False
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Begin nothing new. `run` returns once what is on the wire is finished, or the grace time is over."""
+        self._is_stopping = True
+        self._woken.set()
+        self._feed.stir()
+
+    @property
+    def status(self) -> DrainStatus:
+        return DrainStatus(
+            is_draining=self._is_draining,
+            connections=self._pace.connections,
+            allowed_connections=self._pace.allowed,
+            is_canary=self._pace.is_canary,
+            in_hand=self._feed.in_hand,
+            delivered=self._settler.delivered,
+            attempted=self._settler.attempted,
+            last_failure=self._pace.last_failure,
+            put_off_seconds=self._pace.put_off_seconds,
+        )
+
+    async def run(self) -> None:
+        """Until `stop`, or cancellation, which forgoes the grace time. Afterwards nothing is leased to this drain."""
+        tasks = [self._loop.create_task(self._settler.run()), self._loop.create_task(self._feed.keep_leases())]
+        for task in tasks:
+            task.add_done_callback(self._on_task_done)
+        try:
+            while not self._is_stopping:
+                self._woken.clear()
+                await self._expire()
+                if self._is_open() and await self._is_due():
+                    await self._drain()
+                else:
+                    await self._doze()
+        finally:
+            await self._end(tasks)
+        if self._crash is not None:
+            raise self._crash
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        if self._workers:
+            for worker in self._workers:
+                worker.cancel()
+            await asyncio.wait(self._workers)
+        await self._settler.finish(self._settings.grace_seconds)
+        await self._give_back()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    # When -------------------------------------------------------------------------------------------------------
+
+    def _is_open(self) -> bool:
+        """Whether something new may be begun."""
+        return (
+            not self._is_stopping
+            and self._may_deliver()
+            and not self._settler.is_behind
+            and (self._pace.put_off_seconds == 0 or self._has_recovered())
+        )
+
+    def _has_recovered(self) -> bool:
+        return self._recovered_at() != self._seen_recovery
+
+    async def _is_due(self) -> bool:
+        try:
+            due = await asyncio.wrap_future(self._queue.next_due(self._route))
+        except QueueError as error:
+            self._on_trouble(error)
+            return False
+        self._is_in_trouble = False
+        return due is not None and due <= self._clock()
+
+    async def _doze(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK_SECONDS):
+                await self._woken.wait()
+                return
+        # An edit by another process wakes nobody: look again.
+        self._is_exhausted = False
+
+    async def _expire(self) -> None:
+        """Now and then: what has outlived its lifetime without being tried."""
+        if self._loop.time() < self._next_expiry:
+            return
+        self._next_expiry = self._loop.time() + EXPIRY_SECONDS
+        lifetime, state = self._settings.lifetime, self._settings.on_expiry.state
+        reason = f"not delivered within {lifetime.total_seconds() / 86400:g} days"
+        try:
+            changed = await asyncio.wrap_future(
+                self._queue.expire(self._route, self._clock() - lifetime, state, reason)
+            )
+        except QueueError as error:
+            self._on_trouble(error)
+            return
+        if changed:
+            self._events.expired(changed, state)
+
+    def _on_trouble(self, error: QueueError) -> None:
+        if not self._is_in_trouble:
+            self._events.trouble(error)
+        self._is_in_trouble = True
+
+    # The drain --------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """Until nothing is due, or the gate shuts. What was claimed and not sent is given back."""
+        if self._has_recovered():
+            self._seen_recovery = self._recovered_at()
+            self._pace.begin_again()
+        self._is_draining, self._is_exhausted = True, False
+        started, delivered = self._loop.time(), self._settler.delivered
+        self._events.drain_started()
+        try:
+            while not self._is_stopping:
+                self._woken.clear()
+                if self._is_open():
+                    self._staff()
+                if not self._workers and not self._feed.is_refilling:
+                    break
+                await self._doze()
+            if self._workers:
+                await asyncio.wait(self._workers, timeout=self._settings.grace_seconds)
+        finally:
+            self._is_draining = False
+        await self._give_back()
+        self._events.drain_ended(self._settler.delivered - delivered, self._loop.time() - started)
+
+    def _staff(self) -> None:
+        """Claim what is lacking, and open the connections that are allowed and have something to do."""
+        if self._pace.is_canary:
+            batch, is_low = 1, self._pace.on_wire + len(self._feed) == 0
+        else:
+            batch, is_low = self._settings.batch, len(self._feed) < self._settings.batch
+        if is_low and not self._is_exhausted:
+            self._feed.refill(batch, self._on_refilled)
+        # Where no connection stands yet the first must, before there are more: one failure is enough to learn from.
+        wanted = self._pace.allowed if self._pace.connections else 1
+        for _ in range(min(wanted - len(self._workers), len(self._feed))):
+            worker = self._loop.create_task(self._carrier.work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._on_worker_done)
+
+    async def _give_back(self) -> None:
+        try:
+            await self._feed.give_back()
+        except QueueError as error:
+            self._on_trouble(error)
+
+    # Tasks ------------------------------------------------------------------------------------------------------
+
+    def _nudge(self) -> None:
+        self._woken.set()
+
+    def _on_refilled(self, claiming: asyncio.Task[int]) -> None:
+        error = claiming.exception()
+        if isinstance(error, QueueError):
+            self._on_trouble(error)
+        elif error is not None:
+            self._on_task_done(claiming)
+        self._is_exhausted = error is not None or claiming.result() == 0
+        self._woken.set()
+
+    def _on_worker_done(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        self._woken.set()
+        self._on_task_done(worker)
+
+    def _on_task_done(self, task: asyncio.Task[None] | asyncio.Task[int]) -> None:
+        """A task that fails for a reason nobody foresaw ends the drain in order: `run` raises it at its end."""
+        if not task.cancelled() and task.exception() is not None:
+            self._crash = task.exception()
+            self.stop()

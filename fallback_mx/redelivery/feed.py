@@ -1,0 +1,197 @@
+"""What a drain has in hand: claimed messages, their leases, and their content on its way to a courier.
+
+A claim that was made is either worked on, kept alive, or given back: none is forgotten, whenever it is asked to stop.
+Contents of small messages are read together, a few messages ahead of their use; large ones are read piece by piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from mxqueue import Queue
+from mxqueue.errors import NoSuchMessage, QueueError
+from mxqueue.model import Claim, Message
+from mxqueue.spool import StoredContent
+
+AHEAD_MESSAGES = 32
+AHEAD_OCTETS = 2 * 1024 * 1024
+SMALL_OCTETS = 256 * 1024
+
+Contents = asyncio.Future[dict[str, StoredContent]]
+
+
+class Load:
+    """One claimed message: what a courier calls a parcel."""
+
+    def __init__(self, claim: Claim, queue: Queue) -> None:
+        self.claim = claim
+        self.contents: Contents | None = None
+        self._queue = queue
+
+    @property
+    def message(self) -> Message:
+        return self.claim.message
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The content from its start. Raises Damaged, or QueueError where it cannot be read."""
+        stored = await self._stored()
+        pieces = stored.chunks()
+        if stored.size <= SMALL_OCTETS:
+            for piece in pieces:
+                yield piece
+            return
+        while (large := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield large
+
+    async def _stored(self) -> StoredContent:
+        if self.contents is not None:
+            try:
+                # Others wait for the same read: one of them being cancelled must not end it.
+                contents = self.contents.result() if self.contents.done() else await asyncio.shield(self.contents)
+                return contents[self.message.id]
+            except NoSuchMessage:
+                pass  # perhaps another message of that read
+        return await asyncio.wrap_future(self._queue.content(self.message.id))
+
+
+class Feed:
+    """The claims of one drain, oldest first."""
+
+    def __init__(self, route: str, queue: Queue, owner: str, lease: timedelta, clock: Callable[[], datetime]) -> None:
+        self._route = route
+        self._queue = queue
+        self._owner = owner
+        self._lease = lease
+        self._clock = clock
+        self._waiting: deque[Load] = deque()
+        self._taken: dict[str, Load] = {}
+        self._claiming: asyncio.Task[int] | None = None
+        self._stirred = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Loads that wait to be taken."""
+        return len(self._waiting)
+
+    @property
+    def in_hand(self) -> int:
+        return len(self._waiting) + len(self._taken)
+
+    # Claims in --------------------------------------------------------------------------------------------------
+
+    def refill(self, limit: int, then: Callable[[asyncio.Task[int]], None]) -> None:
+        """Claim up to `limit` more in the background; `then` is called with the task. One at a time."""
+        if self._claiming is None:
+            self._claiming = asyncio.get_running_loop().create_task(self._refill(limit))
+            self._claiming.add_done_callback(then)
+
+    @property
+    def is_refilling(self) -> bool:
+        return self._claiming is not None
+
+    async def _refill(self, limit: int) -> int:
+        try:
+            claims = await asyncio.wrap_future(
+                self._queue.claim(self._route, self._owner, limit=limit, lease=self._lease)
+            )
+        finally:
+            self._claiming = None
+        known = self._taken | {load.message.id: load for load in self._waiting}
+        for claim in claims:
+            if claim.message.id in known:
+                # The clock has run past our own lease: this is the one that counts now.
+                known[claim.message.id].claim = claim
+            else:
+                self._waiting.append(Load(claim, self._queue))
+        self.stir()
+        return len(claims)
+
+    # Loads out --------------------------------------------------------------------------------------------------
+
+    def take(self) -> Load | None:
+        """The oldest load whose lease still runs, None where none waits. Its content is on its way."""
+        while self._waiting:
+            load = self._waiting.popleft()
+            if load.claim.until > self._clock():
+                self._taken[load.message.id] = load
+                self._read_ahead(load)
+                return load
+        return None
+
+    def put_back(self, load: Load) -> None:
+        """It was not tried after all, and is next."""
+        self._taken.pop(load.message.id, None)
+        self._waiting.appendleft(load)
+        self.stir()
+
+    def done(self, load: Load) -> None:
+        """It is settled."""
+        self._taken.pop(load.message.id, None)
+
+    async def wait(self, seconds: float) -> bool:
+        """Until something may have changed; False after `seconds` without."""
+        self._stirred.clear()
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._stirred.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def stir(self) -> None:
+        """Wake everybody in `wait`."""
+        self._stirred.set()
+
+    def _read_ahead(self, first: Load) -> None:
+        if first.contents is not None:
+            return
+        group, octets = [first], first.message.size
+        for load in self._waiting:
+            octets += load.message.size
+            if len(group) >= AHEAD_MESSAGES or octets > AHEAD_OCTETS:
+                break
+            if load.contents is None and load.message.size <= SMALL_OCTETS:
+                group.append(load)
+        contents = asyncio.wrap_future(self._queue.contents([load.message.id for load in group]))
+        contents.add_done_callback(_retrieve)
+        for load in group:
+            load.contents = contents
+
+    # Leases -----------------------------------------------------------------------------------------------------
+
+    async def keep_leases(self) -> None:
+        """Extend every lease in hand before it ends; for ever."""
+        while True:
+            await asyncio.sleep(self._lease.total_seconds() / 4)
+            for load in [*self._taken.values(), *self._waiting]:
+                if load.claim.until - self._clock() < self._lease / 2:
+                    await self._extend(load)
+
+    async def _extend(self, load: Load) -> None:
+        until = self._clock() + self._lease
+        try:
+            is_ours = await asyncio.wrap_future(self._queue.extend(load.claim, self._lease))
+        except QueueError:
+            return  # the lease runs on as it was, and the next round tries again
+        if is_ours:
+            load.claim = replace(load.claim, until=until)
+        elif load in self._waiting:
+            self._waiting.remove(load)
+
+    async def give_back(self) -> None:
+        """End the leases of all that nobody has taken. Raises QueueError; then they end by themselves."""
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming])
+        claims = [load.claim for load in self._waiting]
+        self._waiting.clear()
+        if claims:
+            await asyncio.wrap_future(self._queue.give_back(claims))
+
+
+def _retrieve(contents: Contents) -> None:
+    """Nobody may ever ask for this read: its failure is no news then."""
+    if not contents.cancelled():
+        contents.exception()

@@ -1,0 +1,80 @@
+"""How much the next hop is given now, and when it is left alone: the moving parts around rules/ramp.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from fallback_mx.rules import ramp
+from fallback_mx.rules.backoff import Backoff, wait
+
+CONNECTION_BACKOFF = Backoff(timedelta(seconds=1), longest=timedelta(minutes=1), lifetime=None)
+# The canary may just have been one full mailbox: the mail behind it must not wait long.
+CANARY_BACKOFF = Backoff(timedelta(seconds=1), longest=timedelta(seconds=5), lifetime=None)
+
+
+class Pace:
+    """`connections` stand now, `on_wire` messages are with the next hop. `now` is a monotonic clock in seconds."""
+
+    def __init__(self, max_connections: int, chance: Callable[[], float], now: Callable[[], float]) -> None:
+        self.connections = 0
+        self.on_wire = 0
+        self.last_failure: str | None = None
+        self._max_connections = max_connections
+        self._chance = chance
+        self._now = now
+        self._ramp = ramp.CANARY
+        self._failures = 0
+        self._put_off_until = now()
+
+    @property
+    def allowed(self) -> int:
+        return min(self._ramp.connections, self._max_connections)
+
+    @property
+    def is_canary(self) -> bool:
+        return self._ramp.is_canary
+
+    @property
+    def put_off_seconds(self) -> float:
+        """How long the next hop is still left alone."""
+        return max(0.0, self._put_off_until - self._now())
+
+    def begin_again(self) -> None:
+        """The primary has come back: whatever was learned before, a canary goes first, and at once."""
+        self._ramp = ramp.CANARY
+        self._failures = 0
+        self._put_off_until = self._now()
+
+    def on_served(self, was_served: bool | None) -> None:
+        """One message is through; see `was_served` in rules/disposition.py."""
+        if was_served:
+            self._failures = 0
+            self._ramp = ramp.succeeded(self._ramp, self._max_connections)
+        elif was_served is False:
+            self._ramp = ramp.troubled(self._ramp)
+            if self.is_canary:
+                self._put_off(CANARY_BACKOFF)
+
+    def on_no_connection(self, reason: str) -> bool:
+        """A connection was not to be had. Whether that says something about the next hop as a whole."""
+        self.last_failure = reason
+        if self.connections:
+            self._ramp = ramp.crowded(self._ramp, self.connections)
+            return False
+        self._ramp = ramp.disconnected(self._ramp)
+        self._put_off(CONNECTION_BACKOFF)
+        return True
+
+    def leave_if_too_many(self) -> bool:
+        """Whether one of the connections should end, since fewer are allowed now. It is counted out at once."""
+        if self.connections <= self.allowed:
+            return False
+        self.connections -= 1
+        return True
+
+    def _put_off(self, backoff: Backoff) -> None:
+        self._failures += 1
+        delay = wait(self._failures, timedelta(), self._chance(), backoff)
+        assert delay is not None
+        self._put_off_until = self._now() + delay.total_seconds()

@@ -1,0 +1,123 @@
+"""Outcomes on their way to the queue.
+
+While one settlement is being committed the next outcomes gather, so that a busy drain settles in batches and a quiet
+one at once. An outcome is never dropped: where the queue cannot be written it is offered again until it can, and
+meanwhile `is_behind` says that nothing new should be begun. What is told to `events` is on record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fallback_mx.redelivery.feed import Feed, Load
+from fallback_mx.redelivery.terms import DrainEvents
+from fallback_mx.rules.disposition import Disposition
+from mxqueue import Queue
+from mxqueue.errors import QueueError
+from mxqueue.model import Outcome, RecipientState, Settlement
+
+MOST_UNSETTLED = 500
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One attempt at one load: what became of each recipient, by position."""
+
+    load: Load
+    outcomes: dict[int, Outcome]
+    dispositions: dict[int, Disposition]
+
+
+class Settler:
+    """Writes outcomes down, in the order in which they came."""
+
+    def __init__(self, queue: Queue, feed: Feed, events: DrainEvents, on_change: Callable[[], None]) -> None:
+        self._queue = queue
+        self._feed = feed
+        self._events = events
+        self._on_change = on_change
+        self._pending: list[Settled] = []
+        self._in_flight: list[Settled] = []
+        self._something = asyncio.Event()
+        self._nothing = asyncio.Event()
+        self._nothing.set()
+        self._is_failing = False
+        self.delivered = 0
+        self.attempted = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is not on record yet that nothing should be added to it."""
+        return self._is_failing or len(self._pending) + len(self._in_flight) > MOST_UNSETTLED
+
+    def add(self, settled: Settled) -> None:
+        self._pending.append(settled)
+        self._nothing.clear()
+        self._something.set()
+
+    async def run(self) -> None:
+        """Settle what is added; for ever."""
+        while True:
+            await self._something.wait()
+            self._in_flight, self._pending = self._pending, []
+            self._something.clear()
+            await self._write()
+            self._in_flight = []
+            if not self._pending:
+                self._nothing.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Until everything is on record, `seconds` at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._nothing.wait()
+
+    async def _write(self) -> None:
+        settlements = [Settlement(each.load.claim, each.outcomes) for each in self._in_flight]
+        while True:
+            try:
+                refused = await asyncio.wrap_future(self._queue.settle(settlements))
+                break
+            except QueueError as error:
+                if not self._is_failing:
+                    self._events.trouble(error)
+                self._is_failing = True
+                await asyncio.sleep(RETRY_SECONDS)
+        was_behind = self.is_behind
+        self._is_failing = False
+        for each in self._in_flight:
+            self._feed.done(each.load)
+            self._tell(each, set(refused))
+        if was_behind:
+            self._on_change()
+
+    def _tell(self, settled: Settled, refused: set[tuple[str, int]]) -> None:
+        message = settled.load.message
+        for recipient in message.recipients:
+            outcome = settled.outcomes[recipient.position]
+            disposition = settled.dispositions[recipient.position]
+            self.attempted += 1
+            if (message.id, recipient.position) in refused:
+                self._events.settlement_refused(message.id, recipient.position)
+            elif outcome.state is RecipientState.DELIVERED:
+                self.delivered += 1
+                self._events.delivered(message, recipient, outcome.reply)
+            elif outcome.not_before is not None:
+                self._events.deferred(
+                    message,
+                    recipient,
+                    outcome.reply,
+                    not_before=outcome.not_before,
+                    ambiguous=outcome.ambiguous,
+                    suspect=disposition is Disposition.SUSPECT,
+                )
+            elif outcome.state is RecipientState.HELD:
+                self._events.held(message, recipient, outcome.reply)
+            elif outcome.state is RecipientState.EXPIRED:
+                self._events.expired(1, outcome.state)
+            else:
+                self._events.failed(message, recipient, outcome.reply)

@@ -1,0 +1,110 @@
+"""What a drain is told, and what it tells: settings, events, status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from fallback_mx.rules.backoff import Backoff
+from fallback_mx.rules.disposition import OnRefusal, RefusalPolicy
+from mxqueue.errors import QueueError
+from mxqueue.model import Message, Recipient, RecipientState
+
+
+class OnExpiry(StrEnum):
+    """What becomes of mail that could not be delivered within its lifetime."""
+
+    HOLD = "hold"
+    DISCARD = "discard"
+
+    @property
+    def state(self) -> RecipientState:
+        return RecipientState.EXPIRED if self is OnExpiry.DISCARD else RecipientState.HELD
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSettings:
+    """How one primary is drained.
+
+    `batch` messages are claimed at a time, for `lease`; a lease is extended while its message is in hand. A next hop
+    that takes `slow_seconds` over a message shows strain. An idle connection is kept for `linger_seconds`. At a stop,
+    messages on the wire have `grace_seconds` to finish.
+    """
+
+    max_connections: int = 5
+    lifetime: timedelta = timedelta(days=30)
+    on_expiry: OnExpiry = OnExpiry.HOLD
+    on_refusal: OnRefusal = OnRefusal.HOLD
+    recovery_guard: timedelta = timedelta(minutes=15)
+    first_wait: timedelta = timedelta(minutes=1)
+    longest_wait: timedelta = timedelta(hours=1)
+    batch: int = 100
+    lease: timedelta = timedelta(minutes=10)
+    slow_seconds: float = 30.0
+    linger_seconds: float = 0.5
+    grace_seconds: float = 20.0
+
+    @property
+    def backoff(self) -> Backoff:
+        return Backoff(self.first_wait, longest=self.longest_wait, lifetime=self.lifetime)
+
+    @property
+    def refusals(self) -> RefusalPolicy:
+        return RefusalPolicy(self.on_refusal, self.recovery_guard)
+
+
+class DrainEvents(Protocol):
+    """Told once the thing is on record. A recipient is as it was when it was claimed: `attempts` leave this one out."""
+
+    def delivered(self, message: Message, recipient: Recipient, reply: str) -> None: ...
+
+    def deferred(
+        self,
+        message: Message,
+        recipient: Recipient,
+        reply: str,
+        *,
+        not_before: datetime,
+        ambiguous: bool,
+        suspect: bool,
+    ) -> None: ...
+
+    def held(self, message: Message, recipient: Recipient, reason: str) -> None: ...
+
+    def failed(self, message: Message, recipient: Recipient, reply: str) -> None: ...
+
+    def expired(self, recipients: int, state: RecipientState) -> None: ...
+
+    def settlement_refused(self, message_id: str, position: int) -> None: ...
+
+    def connected(self, host: str, tls: str | None, tls_error: str | None) -> None: ...
+
+    def connection_failed(self, phase: str, detail: str) -> None: ...
+
+    def drain_started(self) -> None: ...
+
+    def drain_ended(self, delivered: int, seconds: float) -> None: ...
+
+    def trouble(self, error: QueueError) -> None: ...
+
+    def crashed(self, error: Exception) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DrainStatus:
+    """A drain at this moment. `delivered` and `attempted` count recipients since the start of the process.
+
+    `put_off_seconds` is how long the primary is still left alone after a failure.
+    """
+
+    is_draining: bool
+    connections: int
+    allowed_connections: int
+    is_canary: bool
+    in_hand: int
+    delivered: int
+    attempted: int
+    last_failure: str | None
+    put_off_seconds: float

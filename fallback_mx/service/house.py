@@ -1,0 +1,255 @@
+"""One service, from the configuration to the last commit.
+
+Start: database, sockets, then whatever acts on its own. Stop: no new connections, sessions finish or are told 421,
+deliveries finish or give their leases back, the last observations are written, the database is closed. SIGTERM and
+SIGINT stop; SIGHUP reads the configuration again, and a file that is not valid changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import uvloop
+
+from fallback_mx import __version__, maillog, systemd
+from fallback_mx.config import Config, ConfigError, Endpoint, load
+from fallback_mx.outages.log import OutageLog
+from fallback_mx.outages.schema import MIGRATIONS
+from fallback_mx.rules.admission import WhenUp
+from fallback_mx.service.inbound import Inbound
+from fallback_mx.service.primaries import Primaries
+from fallback_mx.service.space import Space
+from fallback_mx.service.view import ServiceView
+from fallback_mx.smtp import tls
+from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.web.app import make_app
+from fallback_mx.web.metrics import Metrics
+from fallback_mx.web.server import HttpServer
+from mxqueue import Queue, QueueError
+from mxqueue.migrate import QUEUE
+from mxqueue.model import utc_now
+
+GRACE_SECONDS = 15.0
+HOUSEKEEPING_SECONDS = 60.0
+
+
+class CannotListen(Exception):
+    """An SMTP address cannot be listened on. `advice` tells the operator what to do."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+def run(config_path: Path | str, overrides: Mapping[str, object]) -> int:
+    """Serve until told to stop; the exit code. Raises ConfigError, QueueError, CannotListen, HttpListenError."""
+    config = load(config_path, overrides)
+    contexts = tls.server_context(config.server.tls_certificate, config.server.tls_key)
+    _raise_descriptor_limit()
+    queue = Queue.open(
+        config.storage.url,
+        node=config.server.hostname,
+        exclusive=True,
+        ledger_retention=config.storage.ledger_retention,
+        migrations=(QUEUE, MIGRATIONS),
+    )
+    try:
+        return uvloop.run(House(config, config_path, overrides, queue, contexts).live())
+    finally:
+        queue.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """Every connection is a descriptor: take as many as we may have."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def listener_settings(config: Config, spool_directory: Path, context: ssl.SSLContext | None) -> ListenerSettings:
+    return ListenerSettings(
+        hostname=config.server.hostname,
+        routes={
+            domain: Route(primary.name, WhenUp(primary.when_up))
+            for primary in config.primaries
+            for domain in primary.domains
+        },
+        max_message_size=config.server.max_message_size,
+        max_recipients=config.server.max_recipients,
+        max_connections=config.server.max_connections,
+        spool_directory=spool_directory,
+        tls_context=context,
+    )
+
+
+class House:
+    """Everything that runs, and the order in which it comes and goes."""
+
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | str,
+        overrides: Mapping[str, object],
+        queue: Queue,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self._config = config
+        self._config_path = config_path
+        self._overrides = overrides
+        self._queue = queue
+        self._tls_context = context
+        self._crashed = False
+        self._spool_directory = queue.directory or Path(tempfile.gettempdir())
+
+    async def live(self) -> int:
+        """Start, run until told to stop, stop. 1 where a part crashed, so that the manager starts us anew."""
+        stop = asyncio.Event()
+        self._build(stop)
+        try:
+            await self._start()
+            with self._signals(stop):
+                maillog.service_started(
+                    version=__version__,
+                    node=self._config.server.hostname,
+                    listen=[str(Endpoint(*address)) for address in self._listener.addresses],
+                    primaries=[primary.name for primary in self._config.primaries],
+                )
+                systemd.notify("READY=1", "STATUS=Taking mail.")
+                await stop.wait()
+        finally:
+            await self._stop()
+        return 1 if self._crashed else 0
+
+    def _on_crash(self, stop: asyncio.Event) -> None:
+        self._crashed = True
+        stop.set()
+
+    def _build(self, stop: asyncio.Event) -> None:
+        config = self._config
+        self._metrics = Metrics(__version__, [primary.name for primary in config.primaries])
+        self._log = OutageLog(self._queue.writer.submit, self._queue.read, config.server.hostname)
+        self._space = Space(self._spool_directory, config.storage.min_free_space)
+        self._primaries = Primaries(self._queue, self._log, self._metrics, lambda: self._on_crash(stop))
+        self._listener = Listener(
+            listener_settings(config, self._spool_directory, self._tls_context),
+            self._queue,
+            state_of=self._primaries.state_of,
+            has_room=self._space.has_room,
+            events=Inbound(self._metrics, self._primaries.mail_came),
+            clock=utc_now,
+        )
+        view = ServiceView(
+            self._queue, self._log, self._listener, self._space, self._primaries.live, self._primaries.gaps
+        )
+        where = config.http.listen
+        app = make_app(view, self._metrics, maillog.crashed)
+        self._http = HttpServer(app, where.host, where.port) if where is not None else None
+        self._chores: list[asyncio.Task[None]] = []
+
+    async def _start(self) -> None:
+        if self._http is not None:
+            await self._http.start()
+        await self._listen()
+        self._primaries.configure(self._config)
+        self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._show_life())]
+
+    async def _listen(self) -> None:
+        for endpoint in self._config.server.listen:
+            try:
+                await self._listener.start([(endpoint.host, endpoint.port)])
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+                raise CannotListen(f"server.listen {endpoint}: {reason}", _listen_advice(error)) from None
+
+    @contextlib.contextmanager
+    def _signals(self, stop: asyncio.Event) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def on_stop(name: str) -> None:
+            if not stop.is_set():
+                maillog.service_stopping(name)
+                stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        # They stay until the process ends: a signal in the middle of a stop must not kill it.
+        yield
+
+    def _reload(self) -> None:
+        """Read the configuration again; on any error everything stays as it is."""
+        systemd.reloading()
+        try:
+            config = load(self._config_path, self._overrides)
+            context = tls.server_context(config.server.tls_certificate, config.server.tls_key)
+        except (ConfigError, tls.BadCertificate) as error:
+            maillog.config_rejected(str(self._config_path), str(error).splitlines())
+        else:
+            for key in _needs_restart(self._config, config):
+                maillog.trouble("reload", f"{key} has changed", "It takes effect when the service is restarted.")
+            self._config, self._tls_context = config, context
+            self._listener.configure(listener_settings(config, self._spool_directory, context))
+            self._space.floor_octets = config.storage.min_free_space
+            self._metrics.add_primaries(primary.name for primary in config.primaries)
+            self._primaries.configure(config)
+            maillog.config_reloaded(str(self._config_path))
+        systemd.notify("READY=1")
+
+    async def _stop(self) -> None:
+        began = time.monotonic()
+        systemd.notify("STOPPING=1")
+        for chore in self._chores:
+            chore.cancel()
+        # Sessions and deliveries end side by side: the grace time is for both together.
+        await asyncio.gather(self._listener.stop(GRACE_SECONDS), self._primaries.stop(GRACE_SECONDS))
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        if self._http is not None:
+            await self._http.stop()
+        maillog.service_stopped(seconds=round(time.monotonic() - began, 3))
+
+    async def _keep_house(self) -> None:
+        troubled = False
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            try:
+                await asyncio.wrap_future(self._queue.housekeep())
+            except QueueError as error:
+                if not troubled:
+                    maillog.trouble("housekeeping", str(error), error.advice)
+                troubled = True
+            else:
+                troubled = False
+
+    async def _show_life(self) -> None:
+        """Tell the manager that the event loop turns."""
+        seconds = systemd.watchdog_seconds()
+        while seconds is not None:
+            systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(seconds)
+
+
+def _needs_restart(before: Config, after: Config) -> list[str]:
+    """The keys that changed and are only read at the start."""
+    pairs = {
+        "server.listen": (before.server.listen, after.server.listen),
+        "storage.url": (before.storage.url, after.storage.url),
+        "storage.ledger_retention": (before.storage.ledger_retention, after.storage.ledger_retention),
+        "http.listen": (before.http.listen, after.http.listen),
+    }
+    return [key for key, (old, new) in pairs.items() if old != new]
+
+
+def _listen_advice(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "Choose a port above 1023, or give the service CAP_NET_BIND_SERVICE."
+    return "Stop what listens there (ss -ltnp shows it), or write another address."

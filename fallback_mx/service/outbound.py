@@ -1,0 +1,83 @@
+"""From a drain to the log and the counters."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fallback_mx import maillog
+from fallback_mx.web.metrics import Metrics
+from mxqueue import Message, QueueError, Recipient, RecipientState
+from mxqueue.model import utc_now
+
+
+class Outbound:
+    """What the drain of one primary tells."""
+
+    def __init__(self, primary: str, next_hop: str, metrics: Metrics) -> None:
+        self._primary = primary
+        self._next_hop = next_hop
+        self._metrics = metrics
+        self._tls_error: str | None = None
+
+    def delivered(self, message: Message, recipient: Recipient, reply: str) -> None:
+        self._metrics.delivered(self._primary)
+        maillog.delivered(
+            message.id,
+            primary=self._primary,
+            forward_path=recipient.forward_path,
+            reply=reply,
+            attempts=recipient.attempts + 1,
+            age_seconds=round((utc_now() - message.arrived_at).total_seconds(), 3),
+        )
+
+    def deferred(
+        self,
+        message: Message,
+        recipient: Recipient,
+        reply: str,
+        *,
+        not_before: datetime,
+        ambiguous: bool,
+        suspect: bool,
+    ) -> None:
+        self._metrics.deferred(self._primary)
+        maillog.deferred(
+            message.id,
+            primary=self._primary,
+            forward_path=recipient.forward_path,
+            reply=reply,
+            attempts=recipient.attempts + 1,
+            not_before=not_before,
+        )
+
+    def held(self, message: Message, recipient: Recipient, reason: str) -> None:
+        maillog.held(message.id, primary=self._primary, forward_path=recipient.forward_path, reply=reason)
+
+    def failed(self, message: Message, recipient: Recipient, reply: str) -> None:
+        maillog.failed(message.id, primary=self._primary, forward_path=recipient.forward_path, reply=reply)
+
+    def expired(self, recipients: int, state: RecipientState) -> None:
+        maillog.expired(self._primary, recipients=recipients, action=state.value)
+
+    def settlement_refused(self, message_id: str, position: int) -> None:
+        maillog.settlement_refused(message_id, primary=self._primary, position=position)
+
+    def connected(self, host: str, tls: str | None, tls_error: str | None) -> None:
+        # A server whose TLS is broken is spoken to in clear, on record; not once a connection, once a change.
+        if tls_error and tls_error != self._tls_error:
+            maillog.trouble(
+                f"tls to {host}", tls_error, "Mail to it goes in clear; mend its TLS, or set tls = require."
+            )
+        self._tls_error = tls_error
+
+    def connection_failed(self, phase: str, detail: str) -> None:
+        maillog.connection_failed(self._primary, next_hop=self._next_hop, phase=phase, detail=detail)
+
+    def drain_started(self) -> None:
+        maillog.drain_started(self._primary)
+
+    def drain_ended(self, delivered: int, seconds: float) -> None:
+        maillog.drain_ended(self._primary, delivered=delivered, seconds=round(seconds, 3))
+
+    def trouble(self, error: QueueError) -> None:
+        maillog.trouble("drain", str(error), error.advice)

@@ -1,0 +1,218 @@
+"""The primaries that are stood in for: each watched by a monitor and emptied by a drain of its own.
+
+A monitor that says *up* wakes its drain in the same instant; what a drain sees of its primary is an observation for
+the monitor. One primary's trouble never delays another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+import dns.asyncresolver
+
+from fallback_mx import maillog
+from fallback_mx.config import Config, Primary
+from fallback_mx.monitor import Monitor, MonitorSettings
+from fallback_mx.outages.log import OutageLog
+from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry
+from fallback_mx.rules.disposition import NoConnection, OnRefusal
+from fallback_mx.rules.health import Health, Observation, State
+from fallback_mx.service.outbound import Outbound
+from fallback_mx.smtp.courier import Courier
+from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect_first
+from fallback_mx.smtp.probe import ProbeTimeouts, probe
+from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
+from fallback_mx.status import Live
+from fallback_mx.web.metrics import Metrics
+from mxqueue import Queue, QueueError
+from mxqueue.model import utc_now
+
+TIMEOUTS = ProbeTimeouts()
+
+
+class Station:
+    """One primary: its route, its monitor, its drain, and the wires between them."""
+
+    def __init__(
+        self,
+        primary: Primary,
+        hostname: str,
+        queue: Queue,
+        log: OutageLog,
+        metrics: Metrics,
+        on_crash: Callable[[], None],
+    ) -> None:
+        self.primary = primary
+        self._on_crash = on_crash
+        self.recovered_at: datetime | None = None
+        self._hostname = hostname
+        self._queue = queue
+        self._route = _route(primary, hostname)
+        self._dial = DialSettings(hello_name=hostname, tls=TlsPolicy(primary.tls))
+        self.settings = MonitorSettings(
+            interval=primary.interval, rise=primary.rise, fall=primary.fall, probe_timeout=TIMEOUTS.longest
+        )
+        self.monitor = Monitor(primary.name, self.settings, self._probe, log, self._on_change, self._on_trouble)
+        self.drain = Drain(
+            primary.name,
+            queue,
+            _drain_settings(primary),
+            connect=self._connect,
+            may_deliver=lambda: self.monitor.health.state is State.UP,
+            recovered_at=lambda: self.recovered_at,
+            observe=self.monitor.observe,
+            events=Outbound(primary.name, _where(primary), metrics),
+            clock=utc_now,
+            chance=random.random,
+        )
+        self._watching = asyncio.create_task(self.monitor.run())
+        self._draining = asyncio.create_task(self.drain.run())
+        for task in (self._watching, self._draining):
+            task.add_done_callback(self._on_end)
+
+    async def _connect(self) -> Courier:
+        return await connect_first(await self._route.next_hops(), self._dial)
+
+    async def _probe(self) -> Observation:
+        """The first next hop that is well, or else the last that is not."""
+        began = utc_now()
+        try:
+            hops = await self._route.next_hops()
+        except NoConnection as failure:
+            return Observation(False, began, failure.phase, failure.detail)
+        for hop in hops:
+            for host in hop.addresses or (hop.host,):
+                seen = await probe(host, hop.port, hello_name=self._hostname, timeouts=TIMEOUTS)
+                if seen.good:
+                    return seen
+        return seen
+
+    def _on_change(self, name: str, before: Health, after: Health) -> None:
+        detail = after.last.detail if after.last is not None else ""
+        maillog.primary_state(name, before=before.state.value, now=after.state.value, detail=detail)
+        if after.state is State.DOWN and before.state is not State.RISING and after.failing_since is not None:
+            maillog.outage_started(name, started_at=after.failing_since, cause=detail)
+        if after.state is State.UP and before.state in (State.DOWN, State.RISING):
+            self._on_recovery(name, before, after)
+        self.drain.wake()
+
+    def _on_recovery(self, name: str, before: Health, after: Health) -> None:
+        self.recovered_at = utc_now()
+        ended_at = before.recovering_since or after.since
+        if before.failing_since is not None:
+            maillog.outage_ended(name, started_at=before.failing_since, ended_at=max(ended_at, before.failing_since))
+        # What waited out a backoff from before the outage need not wait any longer.
+        flushing = asyncio.wrap_future(self._queue.flush(name))
+        flushing.add_done_callback(self._on_flushed)
+
+    def _on_flushed(self, flushing: asyncio.Future[int]) -> None:
+        if not flushing.cancelled() and isinstance(error := flushing.exception(), QueueError):
+            maillog.trouble(f"flush of {self.primary.name}", str(error), error.advice)
+        self.drain.wake()
+
+    def _on_trouble(self, name: str, error: Exception | None) -> None:
+        if error is None:
+            maillog.recovered(f"monitor of {name}")
+        else:
+            maillog.trouble(f"monitor of {name}", str(error), getattr(error, "advice", ""))
+
+    @property
+    def live(self) -> Live:
+        health = self.monitor.health
+        return Live(health.state, health.since, health.last, asdict(self.drain.status))
+
+    async def stop(self) -> None:
+        """Finish or give back what is under way, write the last observations."""
+        self.drain.stop()
+        await asyncio.wait([self._draining])
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """Neither ends by itself: if one does, whoever supervises the service is to start it anew."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        maillog.crashed(self.primary.name, error)
+        self._on_crash()
+
+
+class Primaries:
+    """All of them, by name; `configure` makes what runs match the configuration."""
+
+    def __init__(self, queue: Queue, log: OutageLog, metrics: Metrics, on_crash: Callable[[], None]) -> None:
+        self._queue = queue
+        self._on_crash = on_crash
+        self._log = log
+        self._metrics = metrics
+        self._stations: dict[str, Station] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def configure(self, config: Config) -> None:
+        """Start what is new, stop what is gone, restart what has changed; what stays the same is not touched."""
+        wanted = {primary.name: primary for primary in config.primaries}
+        for name, station in list(self._stations.items()):
+            if wanted.get(name) != station.primary:
+                task = asyncio.create_task(self._replace(self._stations.pop(name)))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+        for name, primary in wanted.items():
+            if name not in self._stations:
+                self._stations[name] = Station(
+                    primary, config.server.hostname, self._queue, self._log, self._metrics, self._on_crash
+                )
+
+    @staticmethod
+    async def _replace(station: Station) -> None:
+        await station.stop()
+
+    def state_of(self, name: str) -> State:
+        station = self._stations.get(name)
+        return station.monitor.health.state if station is not None else State.UNKNOWN
+
+    def mail_came(self, name: str) -> None:
+        """Mail for this primary was accepted: if it is up the mail can go at once."""
+        station = self._stations.get(name)
+        if station is not None and station.monitor.health.state is State.UP:
+            station.drain.wake()
+
+    def live(self) -> Mapping[str, Live]:
+        return {name: station.live for name, station in self._stations.items()}
+
+    def gaps(self) -> Mapping[str, timedelta]:
+        return {name: station.settings.max_gap for name, station in self._stations.items()}
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Stop them all; what is not done after the grace time is cut off, and its leases end by themselves."""
+        ending = [asyncio.create_task(station.stop()) for station in self._stations.values()]
+        ending.extend(self._leaving)
+        if ending:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds + 5):
+                    await asyncio.gather(*ending, return_exceptions=True)
+
+
+def _where(primary: Primary) -> str:
+    return f"{primary.host}:{primary.port}" if primary.host else f"the MX of {primary.domains[0]}"
+
+
+def _route(primary: Primary, hostname: str) -> StaticRoute | MxRoute:
+    if primary.host is not None:
+        return StaticRoute([NextHop(primary.host, primary.port)])
+    ourselves = Ourselves(frozenset({hostname}))
+    return MxRoute(primary.domains[0], ourselves, dns.asyncresolver.Resolver(), random.random, primary.port)
+
+
+def _drain_settings(primary: Primary) -> DrainSettings:
+    return DrainSettings(
+        max_connections=primary.max_connections,
+        lifetime=primary.lifetime,
+        on_expiry=OnExpiry(primary.on_expiry),
+        on_refusal=OnRefusal(primary.on_refusal),
+        recovery_guard=primary.recovery_guard,
+        grace_seconds=10.0,
+    )

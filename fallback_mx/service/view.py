@@ -1,0 +1,69 @@
+"""What the HTTP face may see of the running service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from fallback_mx import status
+from fallback_mx.outages.log import OutageLog
+from fallback_mx.sentence import sentence
+from fallback_mx.service.space import Space
+from fallback_mx.smtp.listener import Listener
+from fallback_mx.status import Live
+from fallback_mx.web.app import Check
+from fallback_mx.web.metrics import Figures
+from mxqueue import Queue, QueueError
+from mxqueue.model import utc_now
+
+
+class ServiceView:
+    """`live` gives what is known of each primary now, `gaps` its longest time between two looks."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        log: OutageLog,
+        listener: Listener,
+        space: Space,
+        live: Callable[[], Mapping[str, Live]],
+        gaps: Callable[[], Mapping[str, timedelta]],
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._queue = queue
+        self._log = log
+        self._listener = listener
+        self._space = space
+        self._live = live
+        self._gaps = gaps
+        self._clock = clock
+
+    async def ready(self) -> Sequence[Check]:
+        return (
+            await self._database(),
+            Check("space", self._space.has_room(0), self._space.describe()),
+            Check("listener", self._listener.listening),
+        )
+
+    async def _database(self) -> Check:
+        try:
+            await asyncio.wrap_future(self._queue.ping())
+        except QueueError as error:
+            return Check("database", False, type(error).__name__)
+        return Check("database", True)
+
+    async def figures(self) -> Figures:
+        states = {name: live.state.value for name, live in self._live().items()}
+        try:
+            counts = await asyncio.wrap_future(self._queue.count())
+        except QueueError:
+            return Figures(self._clock(), states, None)
+        return Figures(self._clock(), states, counts)
+
+    async def status(self) -> dict[str, Any]:
+        # Reading waits for the readers' threads; the event loop has better to do.
+        on_record = await asyncio.to_thread(status.read_status, self._queue, self._log, self._gaps(), self._clock())
+        whole = status.with_live(on_record, self._live())
+        return status.as_json(whole, sentence(whole))

@@ -1,0 +1,235 @@
+"""How things stand: one sentence first, then each primary. The same for `fallback-mx status` and /status.json.
+
+It is read from the database alone, so that it is true whether or not the service runs: a primary that nobody has looked
+at lately is unknown, whatever its last known state. The service puts in what it knows better, `Live`. No address of a
+person is in any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from fallback_mx.outages.spans import Span, Watch, state_on_record
+from fallback_mx.rules.health import Observation, State
+from fallback_mx.sla.intervals import Interval
+from fallback_mx.visible import impersonal
+
+if TYPE_CHECKING:
+    from fallback_mx.outages.log import OutageLog
+    from fallback_mx.sla.uptime import Uptime
+    from mxqueue import Queue, RouteCount
+
+# How far back a watch is looked for to say since when nobody has watched.
+_LOOK_BACK = timedelta(days=400)
+# The worst that any node says of a primary is what is said of it.
+_WORST_FIRST = (State.DOWN, State.RISING, State.FALLING, State.UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What waits for one primary. A message with recipients in both states counts in both."""
+
+    pending_messages: int = 0
+    held_messages: int = 0
+    recipients: int = 0
+    oldest_arrived_at: datetime | None = None
+
+    @property
+    def messages(self) -> int:
+        return self.pending_messages + self.held_messages
+
+
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """One primary now. `since` is None where nobody ever watched; `cause` is what failed, "" while nothing does.
+
+    `is_configured` is False for mail that waits for a primary which the configuration no longer names.
+    """
+
+    name: str
+    state: State
+    since: datetime | None
+    cause: str = ""
+    observation: Observation | None = None
+    queued: Queued = Queued()
+    drain: Mapping[str, object] = field(default_factory=dict)
+    is_configured: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the running service knows of a primary beyond the record."""
+
+    state: State
+    since: datetime
+    observation: Observation | None
+    drain: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything, as of one moment; `uptime` is this month's so far, `outages` those that reach into it."""
+
+    as_of: datetime
+    primaries: tuple[Primary, ...]
+    outages: tuple[Span, ...]
+    uptime: Mapping[str, Uptime]
+
+
+def month_until(now: datetime) -> Interval:
+    """This calendar month in UTC, as far as it has come."""
+    return Interval(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0), now)
+
+
+def read_status(queue: Queue, log: OutageLog, gaps: Mapping[str, timedelta], now: datetime) -> Status:
+    """Read it all from the database, blocking. `gaps` has each configured primary's longest time between two looks.
+
+    Raises QueueError.
+    """
+    month = month_until(now)
+    counting = queue.count()
+    listing = log.list_spans(since=month.start)
+    watching = {name: log.list_watches(name, Interval(now - _LOOK_BACK, now + _LOOK_BACK)) for name in gaps}
+    figuring = {name: log.uptime(name, month) for name in gaps}
+    spans = listing.result()
+    queued = _queued(counting.result())
+    primaries = [
+        _on_record(name, gap, [span for span in spans if span.primary == name], watching[name].result(), now)
+        for name, gap in gaps.items()
+    ]
+    strays = [Primary(name, State.UNKNOWN, None, is_configured=False) for name in queued if name not in gaps]
+    return Status(
+        as_of=now,
+        primaries=tuple(replace(one, queued=queued.get(one.name, Queued())) for one in [*primaries, *strays]),
+        outages=tuple(span for span in spans if span.confirmed_at is not None),
+        uptime={name: future.result() for name, future in figuring.items()},
+    )
+
+
+def _queued(counts: Sequence[RouteCount]) -> dict[str, Queued]:
+    queued: dict[str, Queued] = {}
+    for count in counts:
+        before = queued.get(count.route, Queued())
+        arrivals = [at for at in (before.oldest_arrived_at, count.oldest_arrived_at) if at is not None]
+        is_held = count.state == "held"
+        queued[count.route] = Queued(
+            pending_messages=before.pending_messages + (0 if is_held else count.messages),
+            held_messages=before.held_messages + (count.messages if is_held else 0),
+            recipients=before.recipients + count.recipients,
+            oldest_arrived_at=min(arrivals, default=None),
+        )
+    return queued
+
+
+def _on_record(name: str, gap: timedelta, spans: Sequence[Span], watches: Sequence[Watch], now: datetime) -> Primary:
+    """The worst state that a node which is watching says; unknown where none is."""
+    last_of_node = {watch.node: watch for watch in sorted(watches, key=lambda watch: watch.ended_at)}
+    open_of_node = {span.node: span for span in spans if span.is_open}
+    said = {
+        state_on_record(open_of_node.get(node), watch, now, gap): (open_of_node.get(node), watch)
+        for node, watch in last_of_node.items()
+    }
+    for state in _WORST_FIRST:
+        if state in said:
+            return _as_said(name, state, *said[state], spans)
+    ends = [watch.ended_at for watch in watches]
+    return Primary(name, State.UNKNOWN, max(ends, default=None))
+
+
+def _as_said(name: str, state: State, span: Span | None, watch: Watch, spans: Sequence[Span]) -> Primary:
+    if span is None:
+        ends = [one.ended_at for one in spans if one.ended_at is not None]
+        seen = Observation(True, watch.ended_at, "", "")
+        return Primary(name, state, max([watch.started_at, *ends]), observation=seen)
+    cause = impersonal(span.cause_detail or span.cause_phase)
+    is_rising = state is State.RISING and span.recovering_since is not None
+    seen = Observation(is_rising, watch.ended_at, span.cause_phase, "" if is_rising else cause)
+    return Primary(name, state, span.recovering_since if is_rising else span.started_at, cause, seen)
+
+
+def with_live(status: Status, live: Mapping[str, Live]) -> Status:
+    """The status with what the service knows better. An outage still counts from its first failed observation."""
+    return replace(status, primaries=tuple(_enlivened(one, live.get(one.name)) for one in status.primaries))
+
+
+def _enlivened(primary: Primary, live: Live | None) -> Primary:
+    if live is None:
+        return primary
+    in_outage = live.state in (State.DOWN, State.FALLING) and primary.cause
+    cause = primary.cause
+    if not cause and live.observation is not None and not live.observation.good:
+        cause = impersonal(live.observation.detail)
+    return replace(
+        primary,
+        state=live.state,
+        since=primary.since if in_outage else live.since,
+        cause="" if live.state is State.UP else cause,
+        observation=live.observation,
+        drain=live.drain,
+    )
+
+
+def as_json(status: Status, text: str) -> dict[str, Any]:
+    """The form of /status.json and `status --json`; `text` is the sentence."""
+    return {
+        "as_of": _moment(status.as_of),
+        "sentence": text,
+        "primaries": [_primary_json(primary) for primary in status.primaries],
+        "outages": [span_json(span) for span in status.outages],
+        "uptime": {name: uptime_json(uptime) for name, uptime in status.uptime.items()},
+    }
+
+
+def _primary_json(primary: Primary) -> dict[str, Any]:
+    seen = primary.observation
+    return {
+        "name": primary.name,
+        "state": primary.state.value,
+        "since": _moment(primary.since),
+        "cause": primary.cause,
+        "last_observation": None
+        if seen is None
+        else {"at": _moment(seen.at), "good": seen.good, "phase": seen.phase, "detail": impersonal(seen.detail)},
+        "queue": {
+            "messages": primary.queued.messages,
+            "pending_messages": primary.queued.pending_messages,
+            "held_messages": primary.queued.held_messages,
+            "recipients": primary.queued.recipients,
+            "oldest_arrived_at": _moment(primary.queued.oldest_arrived_at),
+        },
+        "drain": dict(primary.drain),
+        "configured": primary.is_configured,
+    }
+
+
+def span_json(span: Span) -> dict[str, Any]:
+    """An outage as programs get it. `duration_seconds` is None while it goes on."""
+    length = None if span.ended_at is None else span.interval.length.total_seconds()
+    return {
+        "primary": span.primary,
+        "node": span.node,
+        "started_at": _moment(span.started_at),
+        "ended_at": _moment(span.ended_at),
+        "duration_seconds": length,
+        "confirmed": span.confirmed_at is not None,
+        "cause": {"phase": span.cause_phase, "detail": impersonal(span.cause_detail)},
+    }
+
+
+def uptime_json(uptime: Uptime) -> dict[str, Any]:
+    """A period's figures; `availability` is the share of the watched time, None where nobody watched."""
+    share = uptime.availability
+    return {
+        "period": {"start": _moment(uptime.period.start), "end": _moment(uptime.period.end)},
+        "up_seconds": uptime.up.total_seconds(),
+        "down_seconds": uptime.down.total_seconds(),
+        "unknown_seconds": uptime.unknown.total_seconds(),
+        "availability": None if share is None else float(share),
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,186 @@
+"""`fallback-mx queue hold|release|retry|remove`: what an edit touches, what it leaves alone, and what it says."""
+
+from __future__ import annotations
+
+import json
+import pwd
+from datetime import timedelta
+from os import getuid
+from pathlib import Path
+
+import pytest
+
+from mxqueue import Outcome, RecipientState, Settlement
+from mxqueue.model import utc_now
+from tests.fakes.operator import Operator
+
+EDITS = ["hold", "release", "retry", "remove"]
+UNKNOWN_ID = "01K4QZ6YB3T9V5XW2N8M7RCD1E"
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path).create()
+
+
+def test_hold_and_release_change_the_state_and_the_edit_stands(operator: Operator) -> None:
+    queue_id = operator.accept()
+    held = operator.run("queue", "hold", queue_id)
+    assert (held.exit_code, held.stdout) == (0, "1 message held.\n")
+    assert operator.states(queue_id) == ["held"]
+    released = operator.run("queue", "release", queue_id)
+    assert (released.exit_code, released.stdout) == (0, "1 message released.\n")
+    assert operator.states(queue_id) == ["pending"]
+
+
+def test_retry_makes_what_waits_out_a_backoff_due_now(operator: Operator) -> None:
+    queue_id = operator.accept()
+    queue = operator.open()
+    (claim,) = queue.claim("main", "test").result()
+    later = Outcome(RecipientState.PENDING, "450 busy", utc_now() + timedelta(hours=1))
+    queue.settle([Settlement(claim, {0: later})]).result()
+    assert queue.claim("main", "test").result() == []
+    queue.close()
+    assert operator.run("queue", "retry", "--primary", "main").stdout == "1 message made due now.\n"
+    queue = operator.open()
+    assert [claim.message.id for claim in queue.claim("main", "test").result()] == [queue_id]
+    queue.close()
+
+
+def test_remove_ends_a_message_and_keeps_its_story(operator: Operator) -> None:
+    queue_id = operator.accept()
+    result = operator.run("queue", "remove", queue_id, "--yes", "--reason", "spam")
+    assert (result.exit_code, result.stdout) == (0, "1 message removed.\n")
+    assert operator.ids() == []
+    (shown,) = operator.json("queue", "show", queue_id)
+    assert (shown["ledger"][-1]["event"], shown["ledger"][-1]["detail"]) == ("removed", "spam")
+
+
+def test_the_ledger_names_the_user_of_the_operating_system_whatever_the_environment_says(operator: Operator) -> None:
+    queue_id = operator.accept()
+    operator.run("queue", "hold", queue_id, "--reason", "asked", env={"USER": "mallory", "LOGNAME": "mallory"})
+    (shown,) = operator.json("queue", "show", queue_id)
+    assert (shown["ledger"][-1]["actor"], shown["ledger"][-1]["detail"]) == (pwd.getpwuid(getuid()).pw_name, "asked")
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_without_ids_filter_or_all_is_refused(operator: Operator, edit: str) -> None:
+    queue_id = operator.accept()
+    result = operator.run("queue", edit, "--yes")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("fallback-mx: Say which messages: ids, a filter such as --primary, or --all.")
+    assert operator.states(queue_id) == ["pending"]
+
+
+def test_all_means_all(operator: Operator) -> None:
+    ids = [operator.accept(), operator.accept("dave@example.net", route="other")]
+    assert operator.run("queue", "hold", "--all").stdout == "2 messages held.\n"
+    assert operator.ids("--state", "held") == ids
+
+
+@pytest.mark.parametrize("words", [("--primary", "main"), (UNKNOWN_ID,)])
+def test_all_goes_with_nothing_else(operator: Operator, words: tuple[str, ...]) -> None:
+    queue_id = operator.accept()
+    assert operator.run("queue", "hold", "--all", *words).exit_code == 2
+    assert operator.states(queue_id) == ["pending"]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "ID\tARRIVED\n"])
+def test_nothing_on_standard_input_is_nothing_and_never_all(operator: Operator, text: str) -> None:
+    queue_id = operator.accept()
+    result = operator.run("queue", "remove", "-", "--yes", input=text)
+    assert (result.exit_code, result.stderr) == (3, "fallback-mx: no message matches\n")
+    assert operator.states(queue_id) == ["pending"]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_what_list_prints_can_be_piped_into_an_edit(operator: Operator, form: tuple[str, ...]) -> None:
+    wanted = operator.accept("bob@example.org")
+    other = operator.accept("dave@example.net", route="other")
+    listed = operator.run("queue", "list", "--primary", "main", *form).stdout
+    assert operator.run("queue", "hold", "-", input=listed).exit_code == 0
+    assert (operator.states(wanted), operator.states(other)) == (["held"], ["pending"])
+
+
+@pytest.mark.parametrize("text", ["nonsense\n", '{"no": "id"}\n', "{broken\n"])
+def test_what_is_no_id_on_standard_input_stops_the_edit_before_it_begins(operator: Operator, text: str) -> None:
+    queue_id = operator.accept()
+    result = operator.run("queue", "hold", "-", input=f"{queue_id}\n{text}")
+    assert result.exit_code == 2
+    assert operator.states(queue_id) == ["pending"]
+
+
+def test_ids_and_filters_together_narrow(operator: Operator) -> None:
+    main, other = operator.accept(), operator.accept("dave@example.net", route="other")
+    result = operator.run("queue", "hold", main, other, "--primary", "other")
+    assert result.exit_code == 5
+    assert (operator.states(main), operator.states(other)) == (["pending"], ["held"])
+
+
+def test_an_edit_of_one_recipient_leaves_the_other_alone(operator: Operator) -> None:
+    queue_id = operator.accept("bob@example.org", "carol@example.org")
+    operator.run("queue", "hold", "--recipient", "carol@example.org")
+    assert operator.states(queue_id) == ["pending", "held"]
+
+
+def test_an_edit_that_matches_nothing_is_code_3(operator: Operator) -> None:
+    queue_id = operator.accept()
+    assert operator.run("queue", "release", queue_id).exit_code == 3
+    assert operator.run("queue", "hold", UNKNOWN_ID).exit_code == 3
+
+
+def test_some_ids_that_match_and_some_that_do_not_are_code_5_and_named(operator: Operator) -> None:
+    queue_id = operator.accept()
+    result = operator.run("queue", "hold", queue_id, UNKNOWN_ID)
+    assert (result.exit_code, result.stdout) == (5, "1 message held.\n")
+    assert result.stderr == f"fallback-mx: 1 id did not match, the first is {UNKNOWN_ID}\n"
+
+
+@pytest.mark.parametrize("edit", ["hold", "retry", "remove"])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_what_is_being_delivered_is_left_alone_and_named(operator: Operator, edit: str, dry: tuple[str, ...]) -> None:
+    busy, free = operator.accept(), operator.accept()
+    queue = operator.open()
+    (claim,) = queue.claim("main", "test", limit=1).result()
+    queue.close()
+    assert claim.message.id == busy
+    result = operator.run("queue", edit, "--primary", "main", "--yes", "--json", *dry)
+    results = {line["id"]: line["result"] for line in map(json.loads, result.stdout.splitlines())}
+    assert (result.exit_code, results[busy]) == (5, "busy")
+    assert results[free].startswith("would_be_" if dry else "")
+    assert "1 message being delivered just now, left alone" in result.stderr
+
+
+@pytest.mark.parametrize("edit", ["hold", "retry", "remove"])
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(operator: Operator, edit: str) -> None:
+    queue_id = operator.accept()
+    before = operator.json("queue", "show", queue_id)
+    result = operator.run("queue", edit, "--all", "--dry-run")
+    assert (result.exit_code, result.stdout[:20]) == (0, "1 message would be "[:20])
+    assert operator.json("queue", "show", queue_id) == before
+
+
+def test_a_dry_run_of_release_counts_only_what_is_held(operator: Operator) -> None:
+    operator.accept()
+    assert operator.run("queue", "release", "--all", "--dry-run").exit_code == 3
+
+
+def test_remove_without_a_terminal_wants_yes(operator: Operator) -> None:
+    queue_id = operator.accept()
+    result = operator.run("queue", "remove", queue_id, input="y\n")
+    assert result.exit_code == 2
+    assert "say --yes" in result.stderr
+    assert operator.states(queue_id) == ["pending"]
+
+
+def test_more_ids_than_fit_a_statement_are_all_edited(operator: Operator) -> None:
+    from mxqueue import BytesContent, Envelope
+
+    queue = operator.open()
+    envelope = Envelope("a@example.com", ("b@example.org",), "main")
+    accepted = [queue.accept([envelope], BytesContent(b"x")) for _ in range(1234)]
+    ids = [future.result()[0] for future in accepted]
+    queue.close()
+    result = operator.run("queue", "remove", "-", "--yes", input="\n".join(ids))
+    assert (result.exit_code, result.stdout) == (0, "1234 messages removed.\n")
+    assert operator.ids() == []

@@ -1,0 +1,239 @@
+"""The durable record of outages in a real database."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+from fallback_mx.outages import schema
+from fallback_mx.outages.log import Latest, OutageLog
+from fallback_mx.outages.spans import Span, Watch
+from fallback_mx.sla.intervals import Interval
+from mxqueue import Queue, QueueError
+from mxqueue.migrate import QUEUE
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def at(minute: float) -> datetime:
+    return NOON + timedelta(minutes=minute)
+
+
+def span(
+    span_id: str,
+    start: float,
+    end: float | None = None,
+    *,
+    primary: str = "main",
+    node: str = "mx2",
+    confirmed: bool = True,
+) -> Span:
+    return Span(
+        id=span_id,
+        primary=primary,
+        node=node,
+        started_at=at(start),
+        cause_phase="connect",
+        cause_detail="connection refused",
+        confirmed_at=at(start + 1) if confirmed else None,
+        ended_at=None if end is None else at(end),
+        end_detail="" if end is None else "250 hi",
+    )
+
+
+def watch(watch_id: str, start: float, end: float, *, primary: str = "main", node: str = "mx2") -> Watch:
+    return Watch(watch_id, primary, node, at(start), at(end))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/queue.db"
+
+
+@pytest.fixture
+def queue(url: str) -> Iterator[Queue]:
+    queue = Queue.open(url, node="mx2", exclusive=True, migrations=(QUEUE, schema.MIGRATIONS))
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def log(queue: Queue) -> OutageLog:
+    return OutageLog(queue.writer.submit, queue.read, "mx2")
+
+
+def other_node(queue: Queue, node: str) -> OutageLog:
+    return OutageLog(queue.writer.submit, queue.read, node)
+
+
+# The tables -----------------------------------------------------------------------------------------------------
+
+
+def test_the_migrations_make_the_tables_of_the_schema(queue: Queue) -> None:
+    ours = set(schema.metadata.tables)
+
+    def differences(connection: Connection) -> list[object]:
+        options = {"include_name": lambda name, kind, parents: kind != "table" or name in ours}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), schema.metadata))
+
+    assert queue.read(differences).result() == []
+
+
+def test_the_columns_are_the_fields_of_the_values() -> None:
+    assert {column.name for column in schema.outage.columns} == {field.name for field in fields(Span)}
+    assert {column.name for column in schema.watch.columns} == {field.name for field in fields(Watch)}
+
+
+# Writing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_span_comes_back_as_it_was_written(log: OutageLog) -> None:
+    written = replace(
+        span("A", 1, 9), recovering_since=at(8), started_at=at(1) + timedelta(microseconds=1), cause_detail="é☠"
+    )
+    log.write([written], []).result()
+    assert log.list_spans().result() == [written]
+
+
+def test_a_watch_comes_back_as_it_was_written(log: OutageLog) -> None:
+    log.write([], [watch("A", 0, 5)]).result()
+    assert log.list_watches("main", Interval(at(0), at(60))).result() == [watch("A", 0, 5)]
+
+
+def test_writing_a_span_again_replaces_it(log: OutageLog) -> None:
+    for version in (span("A", 1), span("A", 1), span("A", 1, 9)):
+        log.write([version], []).result()
+    assert log.list_spans().result() == [span("A", 1, 9)]
+
+
+def test_writing_a_watch_again_replaces_it(log: OutageLog) -> None:
+    for end in (5, 6, 6):
+        log.write([], [watch("A", 0, end)]).result()
+    assert log.list_watches("main", Interval(at(0), at(60))).result() == [watch("A", 0, 6)]
+
+
+def test_a_write_is_all_or_nothing(log: OutageLog) -> None:
+    log.write([span("A", 1)], []).result()
+    with pytest.raises(QueueError):
+        log.write([span("B", 5)], [watch("W", 0, 5)]).result()
+    assert log.list_spans().result() == [span("A", 1)]
+    assert log.list_watches("main", Interval(at(0), at(60))).result() == []
+
+
+def test_a_primary_has_one_open_outage_a_node(log: OutageLog, queue: Queue) -> None:
+    log.write([span("A", 1), span("B", 1, primary="other")], []).result()
+    other_node(queue, "mx3").write([span("C", 1, node="mx3")], []).result()
+    with pytest.raises(QueueError, match="UNIQUE"):
+        log.write([span("D", 2)], []).result()
+
+
+def test_an_outage_that_ends_makes_room_for_the_next_in_one_write(log: OutageLog) -> None:
+    log.write([span("A", 1)], []).result()
+    log.write([span("A", 1, 5), span("B", 6)], []).result()
+    assert [each.id for each in log.list_spans().result()] == ["A", "B"]
+
+
+def test_what_was_written_is_there_after_a_restart(url: str) -> None:
+    for expected in ([], [span("A", 1)]):
+        queue = Queue.open(url, node="mx2", exclusive=True, migrations=(QUEUE, schema.MIGRATIONS))
+        log = OutageLog(queue.writer.submit, queue.read, "mx2")
+        assert log.list_spans().result() == expected
+        log.write([span("A", 1)], []).result()
+        queue.close()
+
+
+# Reading --------------------------------------------------------------------------------------------------------
+
+
+def test_spans_are_listed_oldest_first(log: OutageLog) -> None:
+    log.write([span("B", 20, 30), span("A", 1, 9), span("C", 5, 6, primary="other")], []).result()
+    assert [each.id for each in log.list_spans().result()] == ["A", "C", "B"]
+
+
+def test_spans_of_one_primary_are_listed_alone(log: OutageLog) -> None:
+    log.write([span("A", 1, 9), span("C", 5, 6, primary="other")], []).result()
+    assert [each.id for each in log.list_spans("other").result()] == ["C"]
+
+
+def test_spans_since_are_those_that_were_not_over(log: OutageLog) -> None:
+    log.write([span("A", 1, 9), span("B", 8, 10), span("C", 0)], []).result()
+    assert [each.id for each in log.list_spans(since=at(9)).result()] == ["C", "B"]
+
+
+def test_blips_are_listed_only_when_asked_for(log: OutageLog) -> None:
+    log.write([span("A", 1, 2, confirmed=False), span("B", 3, confirmed=False)], []).result()
+    assert [each.id for each in log.list_spans().result()] == ["B"]
+    assert [each.id for each in log.list_spans(blips=True).result()] == ["A", "B"]
+
+
+def test_watches_that_touch_a_period_are_listed(log: OutageLog) -> None:
+    written = [watch("A", 0, 10), watch("B", 10, 20), watch("C", 20, 30), watch("D", 0, 60, primary="other")]
+    log.write([], written).result()
+    assert [each.id for each in log.list_watches("main", Interval(at(10), at(20))).result()] == ["B"]
+    assert [each.id for each in log.list_watches("main", Interval(at(9), at(21))).result()] == ["A", "B", "C"]
+
+
+def test_the_latest_is_the_open_outage_and_the_last_watch(log: OutageLog) -> None:
+    log.write([span("A", 1, 5), span("B", 6)], [watch("V", 0, 3), watch("W", 4, 9)]).result()
+    assert log.latest("main", at(10)).result() == Latest(span("B", 6), watch("W", 4, 9))
+
+
+def test_the_latest_of_another_node_or_primary_is_not_ours(log: OutageLog, queue: Queue) -> None:
+    theirs = other_node(queue, "mx3")
+    theirs.write([span("A", 1, node="mx3")], [watch("V", 0, 3, node="mx3")]).result()
+    log.write([span("B", 1, primary="other")], [watch("W", 0, 3, primary="other")]).result()
+    assert log.latest("main", at(10)).result() == Latest(None, None)
+    assert theirs.latest("main", at(10)).result() == Latest(span("A", 1, node="mx3"), watch("V", 0, 3, node="mx3"))
+
+
+def test_a_watch_from_a_clock_that_ran_ahead_is_not_the_latest(log: OutageLog) -> None:
+    log.write([], [watch("V", 0, 3), watch("W", 5_000_000, 5_000_001)]).result()
+    assert log.latest("main", at(10)).result().watch == watch("V", 0, 3)
+
+
+# Figures --------------------------------------------------------------------------------------------------------
+
+
+def figures(log: OutageLog, start: float = 0, end: float = 60) -> tuple[float, float, float]:
+    uptime = log.uptime("main", Interval(at(start), at(end))).result()
+    minute = timedelta(minutes=1)
+    return uptime.up / minute, uptime.down / minute, uptime.unknown / minute
+
+
+def test_the_uptime_of_a_period_comes_from_spans_and_watches(log: OutageLog) -> None:
+    log.write([span("A", 10, 20)], [watch("W", 0, 45)]).result()
+    assert figures(log) == (35, 10, 15)
+
+
+def test_an_outage_that_reaches_over_the_ends_of_a_period_counts_within(log: OutageLog) -> None:
+    log.write([span("A", -100, 10)], [watch("W", -200, 500)]).result()
+    log.write([span("B", 50)], []).result()
+    assert figures(log) == (40, 20, 0)
+
+
+def test_an_outage_around_the_whole_period_fills_it(log: OutageLog) -> None:
+    log.write([span("A", -100)], [watch("W", -200, 500)]).result()
+    assert figures(log) == (0, 60, 0)
+
+
+def test_two_hours_without_a_monitor_in_an_outage_are_unknown_and_the_outage_is_one(log: OutageLog) -> None:
+    log.write([span("A", 10, 190)], [watch("V", 0, 30), watch("W", 150, 240)]).result()
+    assert figures(log, 0, 240) == (60, 60, 120)
+    assert len(log.list_spans("main").result()) == 1
+
+
+def test_blips_and_other_primaries_leave_the_uptime_alone(log: OutageLog) -> None:
+    log.write([span("A", 10, 20, confirmed=False), span("B", 10, 20, primary="other")], [watch("W", 0, 60)]).result()
+    assert figures(log) == (60, 0, 0)
+
+
+def test_an_outage_that_a_dead_node_left_open_does_not_go_on(log: OutageLog, queue: Queue) -> None:
+    dead = other_node(queue, "dead")
+    dead.write([span("A", 10, node="dead")], [watch("V", 0, 20, node="dead")]).result()
+    log.write([], [watch("W", 15, 60)]).result()
+    assert figures(log) == (50, 10, 0)

@@ -1,0 +1,293 @@
+"""The probe against real servers: what each of them does becomes one observation, in few words."""
+
+import asyncio
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fallback_mx.rules.health import Observation
+from fallback_mx.smtp.probe import MAX_DETAIL, Depth, NotProbed, ProbeTimeouts, probe
+from fallback_mx.smtp.sink import Act, Script, Sink
+from tests.fakes.raw_server import Talk, black_hole, closed_port, raw_server
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PATIENT = ProbeTimeouts(connect=20, banner=20, reply=20, quit=20)
+BRIEF = ProbeTimeouts(connect=0.3, banner=0.3, reply=0.3, quit=0.3)
+
+
+async def look(port: int, timeouts: ProbeTimeouts = PATIENT, depth: Depth = Depth.EHLO) -> Observation:
+    return await probe("127.0.0.1", port, depth=depth, timeouts=timeouts, hello_name="mx2.test", clock=lambda: AT)
+
+
+def of_sink(
+    replies: dict[str, Script], timeouts: ProbeTimeouts = PATIENT, depth: Depth = Depth.EHLO
+) -> tuple[Observation, Sink]:
+    async def run() -> tuple[Observation, Sink]:
+        sink = Sink(replies=replies)
+        await sink.start()
+        try:
+            return await look(sink.port, timeouts, depth), sink
+        finally:
+            await sink.stop()
+
+    return asyncio.run(run())
+
+
+def of_talk(talk: Talk, timeouts: ProbeTimeouts = PATIENT) -> Observation:
+    async def run() -> Observation:
+        async with raw_server(talk) as port:
+            return await look(port, timeouts)
+
+    return asyncio.run(run())
+
+
+# What is good ---------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_answers_is_good_and_its_answer_is_the_detail() -> None:
+    observation, _ = of_sink({})
+    assert (observation.good, observation.phase) == (True, "ehlo")
+    assert observation.detail.startswith("250 ")
+
+
+def test_the_server_is_greeted_by_our_name_and_left_in_order() -> None:
+    _, sink = of_sink({})
+    assert sink.commands == [b"EHLO mx2.test", b"QUIT"]
+
+
+def test_an_observation_counts_from_when_the_probe_began() -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.05)
+        writer.write(b"554 no\r\n")
+        await reader.read()
+
+    observation = of_talk(late)
+    assert observation.at == AT
+    assert observation.duration_seconds is not None
+    assert observation.ended_at - AT >= timedelta(seconds=0.05)
+
+
+def test_a_server_that_knows_only_helo_is_good() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 old.test\r\n")
+        while line := await reader.readline():
+            writer.write({b"EHLO": b"500 what?\r\n", b"HELO": b"250 old.test\r\n"}.get(line[:4], b"221 bye\r\n"))
+
+    observation = of_talk(talk)
+    assert (observation.good, observation.detail) == (True, "250 old.test")
+
+
+def test_silence_after_quit_changes_nothing() -> None:
+    observation, _ = of_sink({"quit": Act.SILENT}, BRIEF)
+    assert observation.good
+
+
+def test_waiting_for_the_answer_to_quit_is_no_part_of_the_duration() -> None:
+    async def run() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        quit_arrived = 0.0
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal quit_arrived
+            writer.write(b"220 slow.test\r\n")
+            await reader.readline()
+            writer.write(b"250 slow.test\r\n")
+            await reader.readline()
+            quit_arrived = loop.time()
+            await asyncio.sleep(0.1)
+            writer.write(b"221 bye\r\n")
+
+        async with raw_server(talk) as port:
+            began = loop.time()
+            observation = await look(port)
+        assert observation.duration_seconds is not None
+        return observation.duration_seconds, quit_arrived - began
+
+    duration, until_quit = asyncio.run(run())
+    assert duration <= until_quit
+
+
+@pytest.mark.parametrize(
+    ("depth", "commands"), [(Depth.CONNECT, []), (Depth.BANNER, [b"QUIT"]), (Depth.EHLO, [b"EHLO mx2.test", b"QUIT"])]
+)
+def test_a_probe_goes_as_far_as_it_is_told(depth: Depth, commands: list[bytes]) -> None:
+    observation, sink = of_sink({}, depth=depth)
+    assert (observation.good, observation.phase) == (True, depth.value)
+    assert sink.commands == commands
+
+
+def test_a_probe_that_only_connects_does_not_mind_what_the_banner_says() -> None:
+    observation, _ = of_sink({"banner": "554 no"}, depth=Depth.CONNECT)
+    assert (observation.good, observation.detail) == (True, "connected")
+
+
+# What is bad ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("banner", ["421 too busy", "554 no SMTP here", "450 later"])
+def test_a_greeting_that_is_no_welcome_is_bad(banner: str) -> None:
+    observation, sink = of_sink({"banner": banner})
+    assert (observation.good, observation.phase, observation.detail) == (False, "banner", f"greeting {banner}")
+    assert sink.commands == []
+
+
+@pytest.mark.parametrize("answer", ["421 closing", "451 not now", "550 go away"])
+def test_a_refused_ehlo_is_bad(answer: str) -> None:
+    observation, _ = of_sink({"ehlo": answer})
+    assert (observation.good, observation.phase, observation.detail) == (False, "ehlo", f"EHLO {answer}")
+
+
+def test_a_server_that_knows_neither_ehlo_nor_helo_is_bad() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 odd.test\r\n")
+        while await reader.readline():
+            writer.write(b"502 what?\r\n")
+
+    observation = of_talk(talk)
+    assert (observation.good, observation.detail) == (False, "HELO 502 what?")
+
+
+def test_a_refused_connection_is_bad() -> None:
+    with closed_port() as port:
+        observation = asyncio.run(look(port))
+    assert (observation.good, observation.phase, observation.detail) == (False, "connect", "connection refused")
+
+
+def test_a_connection_that_nobody_answers_is_bad_after_its_own_timeout() -> None:
+    with black_hole() as port:
+        observation = asyncio.run(look(port, ProbeTimeouts(connect=0.2)))
+    assert (observation.good, observation.phase) == (False, "connect")
+    assert observation.detail == "no connection within 0.2 s"
+
+
+@pytest.mark.parametrize(
+    # The first is refused by the resolver without a question to any server, the second by us.
+    ("host", "detail"),
+    [("::1%nosuchinterface", "name or service not known"), ("a" * 64 + ".test", "not a host name")],
+)
+def test_a_name_that_cannot_be_looked_up_is_bad(host: str, detail: str) -> None:
+    observation = asyncio.run(probe(host, 25, timeouts=PATIENT, hello_name="mx2.test"))
+    assert (observation.good, observation.phase, observation.detail) == (False, "connect", f"{host}: {detail}")
+
+
+@pytest.mark.parametrize(
+    ("step", "phase", "detail"),
+    [("banner", "banner", "no greeting within 0.3 s"), ("ehlo", "ehlo", "no answer to EHLO within 0.3 s")],
+)
+def test_silence_is_bad_after_the_timeout(step: str, phase: str, detail: str) -> None:
+    observation, _ = of_sink({step: Act.SILENT}, BRIEF)
+    assert (observation.good, observation.phase, observation.detail) == (False, phase, detail)
+
+
+def test_a_reply_that_trickles_in_is_bad_after_the_timeout_of_a_whole_one() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"2")
+            await asyncio.sleep(0.01)
+
+    assert of_talk(talk, BRIEF).detail == "no greeting within 0.3 s"
+
+
+@pytest.mark.parametrize(("step", "name"), [("banner", "greeting"), ("ehlo", "answer to EHLO")])
+def test_a_connection_that_is_cut_is_bad(step: str, name: str) -> None:
+    observation, _ = of_sink({step: Act.DROP})
+    assert (observation.good, observation.phase) == (False, step)
+    assert observation.detail in {f"no {name}: connection closed", f"no {name}: connection reset by peer"}
+
+
+@pytest.mark.parametrize(
+    "octets", [b"HTTP/1.1 400 Bad Request\r\n", b"\x16\x03\x01\x02\n", b"220-one\r\n250 two\r\n", b"999 hi\r\n", b"\n"]
+)
+def test_what_is_no_reply_is_bad(octets: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(octets)
+        await reader.read()
+
+    observation = of_talk(talk)
+    assert (observation.good, observation.phase) == (False, "banner")
+    assert observation.detail.startswith("no greeting: ")
+
+
+def test_answers_to_what_was_not_asked_are_bad() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hi\r\n250 you were about to say EHLO\r\n")
+        await reader.read()
+
+    assert of_talk(talk).detail == "more than one greeting: 250 you were about to say EHLO"
+
+
+@pytest.mark.parametrize("piece", [b"220-more\r\n" * 100, b"2" * 1000, b"220-\r\n" * 100])
+def test_a_reply_without_an_end_is_given_up_while_it_is_small(piece: bytes) -> None:
+    sent = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.transport.set_write_buffer_limits(0)
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            sent += len(piece)
+
+    observation = of_talk(talk)
+    assert (observation.good, observation.phase) == (False, "banner")
+    # What the two kernels hold between the sockets comes on top of what was read.
+    assert sent < 10_000_000, f"{sent} octets were taken"
+
+
+def test_the_detail_is_short_and_printable_whatever_the_server_says() -> None:
+    observation, _ = of_sink({"banner": b"554 \x1b[2J\x00\xff" + b"x" * 3000 + b"\r\n"})
+    assert not observation.good
+    assert observation.detail.isprintable()
+    assert len(observation.detail) <= MAX_DETAIL
+
+
+# What is neither ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_lack_of_descriptors_says_nothing_about_the_primary() -> None:
+    async def run() -> None:
+        with closed_port() as port, no_more_descriptors(), pytest.raises(NotProbed, match="too many open files"):
+            await look(port)
+
+    asyncio.run(run())
+
+
+def test_a_probe_that_is_cancelled_is_cancelled_and_lets_go_of_its_connection() -> None:
+    async def run() -> None:
+        sink = Sink(replies={"banner": Act.SILENT})
+        await sink.start()
+        try:
+            probing = asyncio.create_task(look(sink.port))
+            await until(lambda: sink.connections == 1)
+            probing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await probing
+            await until(lambda: sink.connections == 0)
+        finally:
+            await sink.stop()
+
+    asyncio.run(run())
+
+
+async def until(true: Callable[[], bool], limit: float = 20) -> None:
+    async with asyncio.timeout(limit):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+def test_the_longest_probe_is_bounded_by_the_sum_of_the_waits() -> None:
+    waits = ProbeTimeouts(connect=1, banner=2, reply=4, quit=8)
+    assert waits.longest == timedelta(seconds=1 + 2 + 2 * 4 + 8)
