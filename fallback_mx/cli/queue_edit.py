@@ -148,7 +148,7 @@ def _parts(request: Request) -> Iterator[Filter]:
 
 def _run(store: Queue, request: Request) -> int:
     changed, busy = _apply(store, request)
-    return _tell(request, changed, busy, request.verb.done)
+    return _tell(request, changed, busy)
 
 
 def _apply(store: Queue, request: Request) -> tuple[list[str], list[str]]:
@@ -164,7 +164,7 @@ def _apply(store: Queue, request: Request) -> tuple[list[str], list[str]]:
 
 def _dry_run(store: Queue, request: Request) -> int:
     free, busy, _ = _matching(store, request)
-    return _tell(request, free, busy, f"would be {request.verb.done}")
+    return _tell(request, free, busy, dry=True)
 
 
 def _ask_and_run(store: Queue, request: Request) -> int:
@@ -175,7 +175,7 @@ def _ask_and_run(store: Queue, request: Request) -> int:
             complain(f"nothing was {request.verb.done}")
             return FAILED
     changed, since_busy = _apply(store, replace(request, ids=free))
-    return _tell(request, changed, busy + since_busy, request.verb.done)
+    return _tell(request, changed, busy + since_busy)
 
 
 def _matching(store: Queue, request: Request) -> tuple[list[str], list[str], int]:
@@ -199,13 +199,13 @@ def _matching(store: Queue, request: Request) -> tuple[list[str], list[str], int
     return free, busy, size
 
 
-def _tell(request: Request, changed: list[str], busy: list[str], done: str) -> int:
+def _tell(request: Request, changed: list[str], busy: list[str], *, dry: bool = False) -> int:
     known = {*changed, *busy}
     unmatched = [queue_id for queue_id in request.ids or () if queue_id not in known]
     if request.as_json:
-        _tell_json({done.replace(" ", "_"): changed, "busy": busy, "not_matched": unmatched})
+        _tell_json({"would_change" if dry else "changed": changed, "busy": busy, "not_matched": unmatched})
     elif changed:
-        say(f"{counted(len(changed), 'message')} {done}.")
+        say(f"{counted(len(changed), 'message')} {'would be ' if dry else ''}{request.verb.done}.")
     if busy:
         complain(f"{counted(len(busy), 'message')} being delivered just now, left alone; try again in a minute")
     if not changed and not busy:

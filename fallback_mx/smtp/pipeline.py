@@ -100,7 +100,7 @@ class ReplyReader:
         self._lines.append(found[3] or b"")
         if found[2] == b"-":
             return None
-        text = printable(b" ".join(part.strip() for part in self._lines))[:MAX_TEXT]
+        text = printable(b" ".join(part.strip() for part in self._lines if part.strip()))[:MAX_TEXT]
         self._lines.clear()
         self._octets = 0
         return Reply(int(found[1]), text)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Dialect, String, TypeDecorator, bindparam
+from sqlalchemy import ColumnElement, Dialect, String, TypeDecorator, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -30,25 +30,24 @@ class _Texts(TypeDecorator[list[str]]):
         return value if value is None or dialect.name == "postgresql" else json.dumps(value)
 
 
-class _Among(FunctionElement[bool]):
-    """The comparison itself; its clauses are the column and the list."""
+class _Values(FunctionElement[str]):
+    """The list as a column of rows; its one clause is the bound value."""
 
-    type = Boolean()
+    type = String()
     inherit_cache = True
 
 
-@compiles(_Among, "sqlite")
-def _for_sqlite(element: _Among, compiler: Any, **options: Any) -> str:
-    column, values = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({values}))"
+@compiles(_Values, "sqlite")
+def _for_sqlite(element: _Values, compiler: Any, **options: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **options)}))"  # noqa: S608  # the bound value's marker
 
 
-@compiles(_Among, "postgresql")
-def _for_postgresql(element: _Among, compiler: Any, **options: Any) -> str:
-    column, values = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{column} = ANY ({values})"
+@compiles(_Values, "postgresql")
+def _for_postgresql(element: _Values, compiler: Any, **options: Any) -> str:
+    return f"(SELECT unnest({compiler.process(element.clauses, **options)}))"
 
 
 def among(column: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
     """Whether the column's value is one of these."""
-    return _Among(column, bindparam(None, list(values), type_=_Texts(), unique=True))
+    bound = bindparam(None, list(values), type_=_Texts(), unique=True)
+    return column.op("IN", is_comparison=True)(_Values(bound))

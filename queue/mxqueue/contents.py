@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, exists, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, literal_column, select
 
 from mxqueue.among import among
 from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable, classify
@@ -65,16 +65,16 @@ def find_all(engine: Engine, ids: Sequence[str]) -> dict[str, StoredContent]:
     return found
 
 
-def _rows(connection: Connection, wanted: ColumnElement[bool], *, prefetch: bool) -> Sequence[Row[Any]]:
+def _rows(connection: Connection, wanted: ColumnElement[bool], *, prefetch: bool) -> list[Any]:
     columns = (message.c.id, message.c.size, message.c.sha256)
     if not prefetch:
-        return connection.execute(select(*columns).where(wanted)).all()
+        return list(connection.execute(select(*columns).where(wanted)))
     first = and_(chunk.c.message_id == message.c.id, chunk.c.position == 0, message.c.size <= PREFETCH_OCTETS)
     query = select(*columns, chunk.c.octets).join_from(message, chunk, first, isouter=True)
-    return connection.execute(query.where(wanted)).all()
+    return list(connection.execute(query.where(wanted)))
 
 
-def _reader(engine: Engine, row: Row[Any]) -> Callable[[int], bytes | None]:
+def _reader(engine: Engine, row: Any) -> Callable[[int], bytes | None]:
     octets = getattr(row, "octets", None)
     if octets is not None:
         return {0: bytes(octets)}.get

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from mxqueue.among import among
 from mxqueue.ids import ids_before
-from mxqueue.leases import NO_LEASE, PENDING, drop_finished, free_at
+from mxqueue.leases import NO_LEASE, PENDING, PENDING_BY_KEY, drop_finished, free_at
 from mxqueue.model import Edit, Filter, LedgerEvent, RecipientState
 from mxqueue.schema import EPOCH, ledger, message, recipient
 from mxqueue.views import condition, matching_ids
@@ -137,20 +137,22 @@ def _record(
 
 def find_waiting(connection: Connection, route: str, now: datetime) -> list[str]:
     """The messages of this route with a recipient that waits out a backoff."""
-    waiting = select(recipient.c.message_id).distinct().where(_waits(route, now))
+    waiting = select(recipient.c.message_id).distinct().where(PENDING, _waits(route, now))
     return list(connection.scalars(waiting.order_by(recipient.c.message_id)))
 
 
 def flush(connection: Connection, route: str, now: datetime, ids: Sequence[str]) -> int:
     """Make due now what waits among these messages. Recipients changed."""
     result = connection.execute(
-        update(recipient).where(among(recipient.c.message_id, ids), _waits(route, now)).values(not_before=_due(now))
+        update(recipient)
+        .where(among(recipient.c.message_id, ids), PENDING_BY_KEY, _waits(route, now))
+        .values(not_before=_due(now))
     )
     return int(result.rowcount)
 
 
 def _waits(route: str, now: datetime) -> ColumnElement[bool]:
-    return and_(PENDING, recipient.c.route == route, recipient.c.not_before > now)
+    return and_(recipient.c.route == route, recipient.c.not_before > now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,8 @@ class ExpireRequest:
     @property
     def aged(self) -> ColumnElement[bool]:
         return and_(
-            # Spelled so that SQLite walks the key up to the bound, rather than all that waits on the route.
-            literal_column("recipient.state IN ('pending')"),
+            # Along the key up to the bound, rather than through all that waits on the route.
+            PENDING_BY_KEY,
             recipient.c.message_id < ids_before(self.before),
             recipient.c.route == self.route,
             recipient.c.arrived_at < self.before,

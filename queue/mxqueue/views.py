@@ -152,7 +152,7 @@ def count(connection: Connection) -> list[RouteCount]:
     counts: list[RouteCount] = []
     earlier = recipient.alias("earlier")
     for state in sorted(LIVE_STATES):
-        is_state = literal_column(f"earlier.state = '{state.value}'")
+        is_state: ColumnElement[bool] = literal_column(f"earlier.state = '{state.value}'")
         is_first = ~exists().where(
             earlier.c.message_id == recipient.c.message_id, earlier.c.position < recipient.c.position, is_state
         )

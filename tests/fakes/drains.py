@@ -16,9 +16,9 @@ from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect
 from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import Sink
-from mxqueue import Queue
+from mxqueue import BytesContent, Queue
 from mxqueue.errors import QueueError
-from mxqueue.model import BytesContent, Envelope, Filter, LedgerEvent, Message, Recipient, RecipientState, utc_now
+from mxqueue.model import Envelope, Filter, LedgerEvent, Message, Recipient, RecipientState, utc_now
 
 SHORT = Timeouts(connect=5, banner=5, command=5, data=5, block=5, final=5, quit=1)
 SETTINGS = DrainSettings(linger_seconds=0.05, grace_seconds=5)

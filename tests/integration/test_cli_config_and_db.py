@@ -1,0 +1,260 @@
+"""`fallback-mx config check|show`, `db migrate|check`, and how every command ends when something is wrong."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from fallback_mx import __version__
+from fallback_mx.cli import program
+from fallback_mx.cli.options import DEFAULT_CONFIG
+from tests.fakes.operator import Operator
+
+COMMANDS = [
+    ("status",),
+    ("queue", "list"),
+    ("queue", "show", "01K4QZ6YB3T9V5XW2N8M7RCD1E"),
+    ("queue", "cat", "01K4QZ6YB3T9V5XW2N8M7RCD1E"),
+    ("queue", "count"),
+    ("queue", "hold", "--all"),
+    ("queue", "release", "--all"),
+    ("queue", "retry", "--all"),
+    ("queue", "remove", "--all", "--yes"),
+    ("primary", "list"),
+    ("outage", "list"),
+    ("db", "check"),
+]
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+def test_config_check_of_a_right_file_says_what_is_in_it(operator: Operator) -> None:
+    result = operator.run("config", "check")
+    assert (result.exit_code, result.stdout) == (0, f"{operator.config} is right: 2 primaries, 2 domains.\n")
+
+
+def test_config_check_names_every_problem_on_a_line_of_its_own(operator: Operator) -> None:
+    operator.config.write_text('[server]\nlisten = ["25"]\n[[primary]]\nname = "main"\nrise = 0\n')
+    result = operator.run("config", "check")
+    assert (result.exit_code, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert all(line.startswith(f"fallback-mx: {operator.config}: ") for line in lines)
+    for key in ("server.listen[0]", "primary[0].domains", "primary[0].rise"):
+        assert any(key in line for line in lines), lines
+
+
+def test_config_check_json_has_key_wrong_and_write(operator: Operator) -> None:
+    operator.config.write_text('[[primary]]\nname = "main"\ndomains = ["example.org"]\nrise = 0\n')
+    result = operator.run("config", "check", "--json")
+    assert result.exit_code == 2
+    import json
+
+    answer = json.loads(result.stdout)
+    assert (answer["ok"], [sorted(one) for one in answer["problems"]]) == (False, [["key", "write", "wrong"]])
+
+
+def test_config_show_is_toml_that_reads_back_to_the_same(operator: Operator, tmp_path: Path) -> None:
+    shown = operator.run("config", "show").stdout
+    assert tomllib.loads(shown)["primary"][1]["domains"] == ["example.net"]
+    operator.config.write_text(shown)
+    assert operator.run("config", "show").stdout == shown
+
+
+def test_config_show_hides_the_databases_password(operator: Operator) -> None:
+    operator.config.write_text(
+        operator.config.read_text().replace(operator.url, "postgresql+psycopg://fmx:s3cret@db.example.org/fmx")
+    )
+    for words in ((), ("--json",)):
+        result = operator.run("config", "show", *words)
+        assert result.exit_code == 0
+        assert "db.example.org" in result.stdout
+        assert "s3cret" not in result.output
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ("db", "migrate"), ("serve",), ("config", "show")])
+def test_a_bad_configuration_is_code_2_for_every_command(operator: Operator, command: tuple[str, ...]) -> None:
+    operator.config.write_text("[nonsense]\n")
+    result = operator.run(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "nonsense: is not a table of this file" in result.stderr
+    assert not operator.database.exists()
+
+
+def test_a_missing_configuration_says_how_to_name_one(operator: Operator) -> None:
+    result = operator.run("status", "--config", "/nowhere/f.toml")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "fallback-mx: /nowhere/f.toml: there is no such file; write its path after --config or in FALLBACK_MX_CONFIG\n"
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_configuration_can_be_named_at_any_level_and_goes_before_the_environment(
+    operator: Operator, place: int
+) -> None:
+    words = ["queue", "count"]
+    words[place:place] = ["--config", str(operator.create().config)]
+    assert operator.run(*words, env={"FALLBACK_MX_CONFIG": "/nowhere/f.toml"}).exit_code == 0
+
+
+def test_without_any_word_the_default_configuration_is_meant(operator: Operator) -> None:
+    result = operator.run("config", "check", env={"FALLBACK_MX_CONFIG": None})
+    assert result.stderr.startswith(f"fallback-mx: {DEFAULT_CONFIG}: ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_database_is_code_4_and_is_never_created(operator: Operator, command: tuple[str, ...]) -> None:
+    result = operator.run(*command)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == (
+        f"fallback-mx: {operator.database} does not exist."
+        " Start the service once, or run `fallback-mx db migrate`, to create it.\n"
+    )
+    assert not operator.database.exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_outdated_database_is_refused_and_left_as_it_is(operator: Operator, command: tuple[str, ...]) -> None:
+    operator.database.touch()
+    result = operator.run(*command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "fallback-mx db migrate" in result.stderr
+    assert result.stderr.count("\n") == 1
+    connection = sqlite3.connect(operator.database)
+    assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    connection.close()
+
+
+def test_db_migrate_creates_what_is_missing_once(operator: Operator) -> None:
+    assert operator.run("db", "migrate").stdout == "The database was migrated.\n"
+    assert operator.run("db", "migrate").stdout == "The database is up to date, nothing was done.\n"
+    assert operator.run("db", "check").stdout == "The database is sound; messages waiting: 0.\n"
+    assert operator.database.stat().st_mode & 0o077 == 0
+
+
+def test_db_migrate_keeps_the_mail(operator: Operator) -> None:
+    queue_id = operator.create().accept()
+    assert operator.json("db", "migrate") == [{"migrated": False}]
+    assert operator.ids() == [queue_id]
+
+
+def test_db_migrate_is_refused_while_the_service_runs(operator: Operator) -> None:
+    service = operator.open()
+    result = operator.run("db", "migrate")
+    service.close()
+    assert result.exit_code == 1
+    assert "in use by another service. Stop the other service" in result.stderr
+
+
+def _set_revision(operator: Operator, revision: str) -> None:
+    connection = sqlite3.connect(operator.create().database)
+    connection.execute("UPDATE mxqueue_version SET version_num = ?", (revision,))
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("command", [("db", "migrate"), ("db", "check"), ("queue", "list")])
+def test_a_database_of_a_newer_version_is_refused(operator: Operator, command: tuple[str, ...]) -> None:
+    _set_revision(operator, "9999")
+    result = operator.run(*command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "9999, which this version does not know. Install the newer version again" in result.stderr
+
+
+def test_db_migrate_into_a_directory_that_is_not_there_is_code_4(operator: Operator) -> None:
+    operator.config.write_text(operator.config.read_text().replace("queue.db", "no/such/queue.db"))
+    result = operator.run("db", "migrate")
+    assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
+    assert "Make " in result.stderr
+
+
+def test_db_check_finds_a_damaged_file(operator: Operator) -> None:
+    for _ in range(50):
+        operator.create().accept(content=b"x" * 20_000)
+    with operator.database.open("r+b") as file:
+        file.seek(40 * 4096)
+        file.write(b"\xff" * 4096 * 3)
+    result = operator.run("db", "check")
+    assert result.exit_code in (1, 4), result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_db_check_finds_rows_whose_message_is_missing(operator: Operator) -> None:
+    queue_id = operator.create().accept()
+    connection = sqlite3.connect(operator.database)
+    connection.execute("DELETE FROM message WHERE id = ?", (queue_id,))
+    connection.commit()
+    connection.close()
+    result = operator.run("db", "check", "--json")
+    assert result.exit_code == 1
+    assert '"ok": false' in result.stdout
+
+
+def test_an_unreachable_database_server_is_code_4_and_its_password_is_not_said(operator: Operator) -> None:
+    operator.config.write_text(
+        operator.config.read_text().replace(operator.url, "postgresql+psycopg://fmx:s3cret@127.0.0.1:9/fmx")
+    )
+    result = operator.run("queue", "count")
+    assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
+    assert "s3cret" not in result.output
+
+
+def _leaves(command: click.Command, *words: str) -> list[tuple[str, ...]]:
+    if not isinstance(command, click.Group):
+        return [words]
+    return [words, *(leaf for name, child in command.commands.items() for leaf in _leaves(child, *words, name))]
+
+
+@pytest.mark.parametrize("words", _leaves(program), ids=" ".join)
+def test_every_command_has_help_with_examples_that_are_commands(operator: Operator, words: tuple[str, ...]) -> None:
+    result = operator.run(*words, "--help")
+    assert result.exit_code == 0
+    assert "Examples:\n" in result.stdout
+    assert "--config FILE" in result.stdout
+    assert f"  fallback-mx {' '.join(words)}".rstrip() in result.stdout
+
+
+def test_json_is_an_option_of_every_command_that_prints_data() -> None:
+    without = [
+        words
+        for words in _leaves(program)
+        for command in [_find(words)]
+        if not isinstance(command, click.Group) and not any("--json" in option.opts for option in command.params)
+    ]
+    assert sorted(without) == [("demo",), ("serve",)]
+
+
+def _find(words: tuple[str, ...]) -> click.Command:
+    command: click.Command = program
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    return command
+
+
+def test_a_group_without_a_command_shows_its_help_with_code_2(operator: Operator) -> None:
+    result = operator.run("queue")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Usage: fallback-mx queue" in result.stderr
+
+
+def test_the_version_is_the_packages(operator: Operator) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__
+    assert __version__ in operator.run("--version").stdout
+
+
+def test_help_brings_in_neither_the_database_library_nor_the_configuration() -> None:
+    script = "import sys, fallback_mx.cli; print([m for m in ('sqlalchemy', 'pydantic', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
