@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: what stands where, and which way imports point (docs/decisions, DESIGN 1)."""
+"""The house rules that no linter knows: what stands where, and which way imports point."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,13 @@ def part_of(module: str) -> str:
     return "config" if part.startswith("config_") else part
 
 
-def imports_of(module: str) -> Iterator[str]:
+@cache
+def imports_of(module: str) -> frozenset[str]:
     """Every module that is imported anywhere in this one, under TYPE_CHECKING too."""
+    return frozenset(_imports_of(module))
+
+
+def _imports_of(module: str) -> Iterator[str]:
     path = SOURCES[module]
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -21,7 +21,7 @@ from fallback_mx.cli.serve import serve
 from fallback_mx.cli.status import status
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("fallback-mx", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fallback-mx")
 @config_option
 def program() -> None:

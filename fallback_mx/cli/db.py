@@ -52,7 +52,7 @@ def migrate(as_json: bool) -> int:
 def _migrate(url: str) -> bool:
     """Bring every table to this version; whether anything had to be done. Raises QueueError."""
     from mxqueue.engine import create_private_file, database_path, lock, make_engine
-    from mxqueue.errors import SchemaTooOld, classify
+    from mxqueue.errors import NoQueue, SchemaTooOld, classify
     from mxqueue.migrate import check, upgrade
 
     path = database_path(url)
@@ -67,7 +67,7 @@ def _migrate(url: str) -> bool:
             for one in migrations():
                 try:
                     check(engine, one)
-                except SchemaTooOld:
+                except (NoQueue, SchemaTooOld):
                     outdated.append(one)
             return sum(upgrade(engine, one) for one in outdated) > 0
         except Exception as error:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from fallback_mx.cli import status
 from fallback_mx.cli.exits import DONE
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, print_table, short
+from fallback_mx.cli.status import read
 
 COLUMNS = ("PRIMARY", "STATE", "SINCE", "NEXT HOP", "WHEN UP", "MESSAGES", "DOMAINS")
 
@@ -36,7 +36,7 @@ def list_(as_json: bool) -> int:
       fallback-mx primary list --json | jq -r 'select(.state != "up").name'
     """
     with opened() as (store, settings):
-        current = {one.name: one for one in status.read(store, settings).primaries}
+        current = {one.name: one for one in read(store, settings).primaries}
     if as_json:
         for one in settings.primaries:
             known = current[one.name]

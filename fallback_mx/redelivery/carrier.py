@@ -201,8 +201,9 @@ class Carrier:
         self, message: Message, recipient: Recipient, result: Result, disposition: Disposition, now: datetime
     ) -> Outcome:
         reply = str(result)
-        if disposition in _FINAL:
-            return Outcome(_FINAL[disposition], reply)
+        state = _FINAL.get(disposition)
+        if state is not None:
+            return Outcome(state, reply)
         is_ambiguous = isinstance(result, Lost) and result.ambiguous
         delay = wait(recipient.attempts + 1, now - message.arrived_at, self._chance(), self._backoff)
         if delay is None:

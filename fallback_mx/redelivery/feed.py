@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mxqueue import Queue
-from mxqueue.errors import NoSuchMessage, QueueError
+from mxqueue.contents import PREFETCH_OCTETS
+from mxqueue.errors import QueueError
 from mxqueue.model import Claim, Message
 from mxqueue.spool import StoredContent
 
 AHEAD_MESSAGES = 32
 AHEAD_OCTETS = 2 * 1024 * 1024
-SMALL_OCTETS = 256 * 1024
 
-Contents = asyncio.Future[dict[str, StoredContent]]
+Pieces = Sequence[bytes] | Exception
+"""A small content that was read and found whole, or why it was not."""
+
+Group = asyncio.Future[dict[str, Pieces]]
 
 
 class Load:
@@ -29,33 +32,56 @@ class Load:
 
     def __init__(self, claim: Claim, queue: Queue) -> None:
         self.claim = claim
-        self.contents: Contents | None = None
+        self.group: Group | None = None
         self._queue = queue
 
     @property
     def message(self) -> Message:
         return self.claim.message
 
+    @property
+    def is_small(self) -> bool:
+        return self.message.size <= PREFETCH_OCTETS
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The content from its start. Raises Damaged, or QueueError where it cannot be read."""
-        stored = await self._stored()
-        pieces = stored.chunks()
-        if stored.size <= SMALL_OCTETS:
+        if self.group is not None:
+            # Others wait for the same read: one of them being cancelled must not end it.
+            group = self.group.result() if self.group.done() else await asyncio.shield(self.group)
+            pieces = group[self.message.id]
+            if isinstance(pieces, Exception):
+                raise pieces
             for piece in pieces:
                 yield piece
             return
-        while (large := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield large
+        stored = await asyncio.wrap_future(self._queue.content(self.message.id))
+        large = stored.chunks()
+        while (piece := await asyncio.to_thread(next, large, b"")) != b"":
+            yield piece
 
-    async def _stored(self) -> StoredContent:
-        if self.contents is not None:
-            try:
-                # Others wait for the same read: one of them being cancelled must not end it.
-                contents = self.contents.result() if self.contents.done() else await asyncio.shield(self.contents)
-                return contents[self.message.id]
-            except NoSuchMessage:
-                pass  # perhaps another message of that read
-        return await asyncio.wrap_future(self._queue.content(self.message.id))
+
+def _read_group(queue: Queue, ids: Sequence[str]) -> dict[str, Pieces]:
+    """In a thread: the database and the hashes take their time."""
+    try:
+        stored = queue.contents(ids).result()
+    except QueueError as error:
+        # One message that has gone must not fail its neighbours.
+        return {ids[0]: error} if len(ids) == 1 else _read_each(queue, ids)
+    return {message_id: _whole(content) for message_id, content in stored.items()}
+
+
+def _read_each(queue: Queue, ids: Sequence[str]) -> dict[str, Pieces]:
+    read: dict[str, Pieces] = {}
+    for message_id in ids:
+        read |= _read_group(queue, [message_id])
+    return read
+
+
+def _whole(content: StoredContent) -> Pieces:
+    try:
+        return tuple(content.chunks())
+    except QueueError as error:
+        return error
 
 
 class Feed:
@@ -146,19 +172,19 @@ class Feed:
         self._stirred.set()
 
     def _read_ahead(self, first: Load) -> None:
-        if first.contents is not None:
+        if first.group is not None or not first.is_small:
             return
-        group, octets = [first], first.message.size
+        together, octets = [first], first.message.size
         for load in self._waiting:
             octets += load.message.size
-            if len(group) >= AHEAD_MESSAGES or octets > AHEAD_OCTETS:
+            if len(together) >= AHEAD_MESSAGES or octets > AHEAD_OCTETS:
                 break
-            if load.contents is None and load.message.size <= SMALL_OCTETS:
-                group.append(load)
-        contents = asyncio.wrap_future(self._queue.contents([load.message.id for load in group]))
-        contents.add_done_callback(_retrieve)
-        for load in group:
-            load.contents = contents
+            if load.group is None and load.is_small:
+                together.append(load)
+        ids = [load.message.id for load in together]
+        group = asyncio.get_running_loop().run_in_executor(None, _read_group, self._queue, ids)
+        for load in together:
+            load.group = group
 
     # Leases -----------------------------------------------------------------------------------------------------
 
@@ -189,9 +215,3 @@ class Feed:
         self._waiting.clear()
         if claims:
             await asyncio.wrap_future(self._queue.give_back(claims))
-
-
-def _retrieve(contents: Contents) -> None:
-    """Nobody may ever ask for this read: its failure is no news then."""
-    if not contents.cancelled():
-        contents.exception()

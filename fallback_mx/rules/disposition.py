@@ -128,4 +128,4 @@ def was_served(delivery: Delivery, dispositions: Sequence[Disposition], slow_sec
         return False
     if all(isinstance(result, Unfit) for result in delivery.results):
         return None
-    return not all(each in {Disposition.DEFERRED, Disposition.SUSPECT} for each in dispositions)
+    return not all(each is Disposition.DEFERRED or each is Disposition.SUSPECT for each in dispositions)

@@ -4,14 +4,13 @@ Each reply belongs to the oldest command still waiting for one. A reply that not
 has no end, or that the command cannot get (a 250 to DATA, a 354 to MAIL) breaks the connection: from then on nobody
 could say which reply is whose. What was waiting then learns that it gets none, and is deferred by whoever asked.
 
-`ReplyReader` and `ALLOWED` know no socket. `Pipeline` is the asyncio protocol that takes over a transport once
+`ReplyReader` and the table `Step` know no socket. `Pipeline` is the asyncio protocol that takes over a transport once
 aiosmtplib, which sends one command at a time, has done connection, EHLO and STARTTLS on it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,29 +22,21 @@ MAX_LINE_OCTETS = 4096
 MAX_REPLY_OCTETS = 32 * 1024
 MAX_TEXT = 1000
 
-_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
-
 
 class Step(Enum):
-    """A command that awaits a reply."""
+    """A command that awaits a reply: the first digits it may have (RFC 5321, section 4.3.2), and whose time it gets."""
 
-    MAIL = "MAIL"
-    RCPT = "RCPT"
-    DATA = "DATA"
-    CONTENT = "content"
-    RSET = "RSET"
-    QUIT = "QUIT"
+    MAIL = ("MAIL", "245", "command")
+    RCPT = ("RCPT", "245", "command")
+    DATA = ("DATA", "345", "data")
+    CONTENT = ("the content", "245", "final")
+    RSET = ("RSET", "245", "command")
+    QUIT = ("QUIT", "245", "quit")
 
-
-ALLOWED = {
-    Step.MAIL: frozenset("245"),
-    Step.RCPT: frozenset("245"),
-    Step.DATA: frozenset("345"),
-    Step.CONTENT: frozenset("245"),
-    Step.RSET: frozenset("245"),
-    Step.QUIT: frozenset("245"),
-}
-"""The first digits that a reply to each step may have (RFC 5321, section 4.3.2)."""
+    def __init__(self, label: str, first_digits: str, timeout: str) -> None:
+        self.label = label
+        self.first_digits = first_digits
+        self.timeout = timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +51,6 @@ class Timeouts:
     final: float = 600.0
     quit: float = 5.0
 
-    def of(self, step: Step) -> float:
-        return {Step.DATA: self.data, Step.CONTENT: self.final, Step.QUIT: self.quit}.get(step, self.command)
-
 
 class Garbled(Exception):
     """What the server sent is not a reply."""
@@ -72,38 +60,39 @@ class ReplyReader:
     """Octets in, whole replies out."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
         self._lines: list[bytes] = []
         self._code = b""
         self._octets = 0
 
     def feed(self, data: bytes) -> Iterator[Reply]:
         """The replies that these octets complete. Raises Garbled behind those that were sound."""
-        self._buffer += data
-        while (end := self._buffer.find(b"\n")) >= 0:
-            line = bytes(self._buffer[:end]).rstrip(b"\r")
-            del self._buffer[: end + 1]
-            reply = self._line(line)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            reply = self._line(line.rstrip(b"\r"))
             if reply is not None:
                 yield reply
-        if len(self._buffer) > MAX_LINE_OCTETS:
+        if len(self._rest) > MAX_LINE_OCTETS:
             raise Garbled("a reply line without an end")
 
     def _line(self, line: bytes) -> Reply | None:
-        found = _LINE.fullmatch(line)
-        if found is None or len(line) > MAX_LINE_OCTETS or (self._lines and found[1] != self._code):
+        code, mark = line[:3], line[3:4]
+        is_reply = len(code) == 3 and code.isdigit() and b"200" <= code < b"600" and mark in b" -"
+        if not is_reply or len(line) > MAX_LINE_OCTETS or (self._lines and code != self._code):
             raise Garbled(f"not a reply: {printable(line)[:100]}")
         self._octets += len(line)
         if self._octets > MAX_REPLY_OCTETS:
             raise Garbled("a reply without an end")
-        self._code = found[1]
-        self._lines.append(found[3] or b"")
-        if found[2] == b"-":
-            return None
-        text = printable(b" ".join(part.strip() for part in self._lines if part.strip()))[:MAX_TEXT]
-        self._lines.clear()
+        text = line[4:].strip()
+        if mark == b"-" or self._lines:
+            self._code = code
+            self._lines.append(text)
+            if mark == b"-":
+                return None
+            text = b" ".join(filter(None, self._lines))
+            self._lines.clear()
         self._octets = 0
-        return Reply(int(found[1]), text)
+        return Reply(int(code), printable(text)[:MAX_TEXT])
 
 
 def printable(octets: bytes) -> str:
@@ -223,8 +212,8 @@ class Pipeline(asyncio.Protocol):
             self.abort(str(reply))
         elif not self._waiting:
             self.abort(f"a reply that nothing asked for: {reply}")
-        elif str(reply.code)[0] not in ALLOWED[self._waiting[0][1]]:
-            self.abort(f"{reply} is no reply to {self._waiting[0][1].value}")
+        elif str(reply.code)[0] not in self._waiting[0][1].first_digits:
+            self.abort(f"{reply} is no reply to {self._waiting[0][1].label}")
         else:
             exchange, _ = self._waiting.popleft()
             self._arm()
@@ -261,7 +250,7 @@ class Pipeline(asyncio.Protocol):
 
     def _arm(self) -> None:
         """Give the oldest waiting command its time, from now."""
-        self._set_deadline(self._timeouts.of(self._waiting[0][1]) if self._waiting else None)
+        self._set_deadline(getattr(self._timeouts, self._waiting[0][1].timeout) if self._waiting else None)
 
     def _set_deadline(self, seconds: float | None) -> None:
         if seconds is None or self.broken is not None:
@@ -280,5 +269,5 @@ class Pipeline(asyncio.Protocol):
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
             return
-        awaited = self._waiting[0][1].value if self._waiting else "room to write"
-        self.abort(f"timeout waiting for {'the reply to ' if self._waiting else ''}{awaited}")
+        awaited = f"the reply to {self._waiting[0][1].label}" if self._waiting else "room to write"
+        self.abort(f"timeout waiting for {awaited}")

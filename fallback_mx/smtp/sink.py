@@ -145,6 +145,16 @@ class SinkSession(asyncio.Protocol):
             pass
         self._flush()
 
+    @property
+    def pending(self) -> bytes:
+        """What the client has sent beyond what it is being answered to."""
+        return bytes(self._buffer)
+
+    def stop_reading(self) -> None:
+        """Take nothing more off the wire."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
     def cut(self) -> None:
         self._deaf = True
         if self._transport is not None:

@@ -2,7 +2,7 @@
 
 `/livez` says that the event loop turns and touches nothing else. `/readyz` says whether mail can be taken: 200 while
 every check holds, 503 otherwise; a primary that is down is no reason to be unready, it is what this service is for.
-An answer is asked of the service at most once a second and waited for at most `ANSWER_SECONDS`, however many ask, so
+An answer is asked of the service at most once a second and waited for at most five, however many ask, so
 that nobody can make the queue's disk work through this door. Only GET and HEAD are known; there are no redirects and
 nothing is built from the Host header. No page carries anybody's address or the text of an exception.
 """
@@ -28,9 +28,6 @@ from mxqueue.errors import QueueError
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 5.0
-FRESH_SECONDS = 1.0
-
 SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -39,6 +36,17 @@ SECURITY_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long an answer of the service is good for, and how long one is waited for."""
+
+    fresh_seconds: float = 1.0
+    answer_seconds: float = 5.0
+
+
+UNHURRIED = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +77,22 @@ class View(Protocol):
 class _Fresh(Generic[T]):
     """One answer for all who ask within a second; while it is being found they wait for the same one."""
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[T]], pace: Pace) -> None:
         self._ask = ask
+        self._pace = pace
         self._answer: asyncio.Task[T] | None = None
         self._asked_at = 0.0
 
     async def get(self) -> T:
         now = time.monotonic()
-        if self._answer is None or (self._answer.done() and now - self._asked_at >= FRESH_SECONDS):
+        if self._answer is None or (self._answer.done() and now - self._asked_at >= self._pace.fresh_seconds):
             self._asked_at = now
             self._answer = asyncio.ensure_future(self._bounded())
         # A client that goes away must not take the answer from the others.
         return await asyncio.shield(self._answer)
 
     async def _bounded(self) -> T:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(self._pace.answer_seconds):
             return await self._ask()
 
 
@@ -100,9 +109,11 @@ class _SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-def make_app(view: View, metrics: Metrics, failed: Callable[[str, BaseException], None]) -> Starlette:
+def make_app(
+    view: View, metrics: Metrics, failed: Callable[[str, BaseException], None], pace: Pace = UNHURRIED
+) -> Starlette:
     """The application. `failed(part, error)` hears of every error that nobody foresaw."""
-    ready, figures, status = _Fresh(view.ready), _Fresh(view.figures), _Fresh(view.status)
+    ready, figures, status = _Fresh(view.ready, pace), _Fresh(view.figures, pace), _Fresh(view.status, pace)
 
     async def livez(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -111,7 +122,7 @@ def make_app(view: View, metrics: Metrics, failed: Callable[[str, BaseException]
         try:
             checks = await ready.get()
         except TimeoutError:
-            checks = [Check("service", False, f"no answer within {ANSWER_SECONDS:.0f} s")]
+            checks = [Check("service", False, f"no answer within {pace.answer_seconds:g} s")]
         ok = all(check.ok for check in checks)
         body = {"ready": ok, "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]}
         return _json(body, 200 if ok else 503)

@@ -34,8 +34,9 @@ class HttpListenError(Exception):
 
 
 class _Connection(H11Protocol):
-    """Closes a connection that in a whole `PATIENCE_SECONDS` neither began nor finished a request."""
+    """Closes a connection that in a whole `patience_seconds` neither began nor finished a request."""
 
+    patience_seconds = PATIENCE_SECONDS
     _watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -48,7 +49,7 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _look_again(self) -> None:
-        self._watch = self.loop.call_later(PATIENCE_SECONDS, self._look, self.cycle)
+        self._watch = self.loop.call_later(self.patience_seconds, self._look, self.cycle)
 
     def _look(self, cycle_before: object) -> None:
         if self.cycle is cycle_before:
@@ -75,8 +76,9 @@ class _Uvicorn(uvicorn.Server):
 class HttpServer:
     """One address that answers with `app`. Port 0 lets the kernel choose; `port` is the one in use."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._app = app
+        self._patience_seconds = patience_seconds
         self._host = host
         self.port = port
         self._server: _Uvicorn | None = None
@@ -88,7 +90,7 @@ class HttpServer:
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app,
-            http=_Connection,
+            http=type("_Connection", (_Connection,), {"patience_seconds": self._patience_seconds}),
             ws="none",
             loop="none",
             lifespan="off",

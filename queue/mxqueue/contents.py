@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, literal_column, select
 
 from mxqueue.among import among
-from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable, classify
+from mxqueue.errors import Damaged, NoSuchMessage, QueueError, QueueUnavailable, classify
 from mxqueue.schema import chunk, message, recipient
 from mxqueue.spool import StoredContent
 
@@ -82,7 +82,10 @@ def _reader(engine: Engine, row: Any) -> Callable[[int], bytes | None]:
 
     def fetch(position: int) -> bytes | None:
         query = select(chunk.c.octets).where(chunk.c.message_id == message_id, chunk.c.position == position)
-        found = read(engine, lambda connection: connection.scalar(query))
+        try:
+            found = read(engine, lambda connection: connection.scalar(query))
+        except Damaged as error:
+            raise Damaged(f"{message_id}: chunk {position} cannot be read: {error}") from error
         return None if found is None else bytes(found)
 
     return fetch

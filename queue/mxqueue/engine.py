@@ -14,14 +14,24 @@ from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
-from mxqueue.errors import AlreadyServed, NoQueue, QueueError, QueueUnavailable, UnsafeSQLite
+from mxqueue.errors import READ_ONLY_STATES, AlreadyServed, NoQueue, QueueError, QueueUnavailable, UnsafeSQLite
 
 BUSY_TIMEOUT_SECONDS = 5
 READERS = 4
+
+# A server that vanishes without a word (power, partition) is given up after half a minute: libpq, "Connection
+# Parameter Key Words".
+_POSTGRESQL_CONNECT = {
+    "connect_timeout": BUSY_TIMEOUT_SECONDS,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
 
 
 def is_affected(version: tuple[int, int, int]) -> bool:
@@ -69,7 +79,7 @@ def database_path(url: str) -> Path | None:
 
 
 def create_private_file(path: Path) -> None:
-    """Make the database file readable by its owner alone; SQLite gives its WAL the same mode."""
+    """Make a file that its owner alone can read; SQLite gives the WAL of its database the same mode."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -82,10 +92,8 @@ def create_private_file(path: Path) -> None:
 def lock(path: Path) -> IO[bytes]:
     """Hold the queue for one service, as long as the returned file stays open. Raises AlreadyServed."""
     lock_path = path.with_name(path.name + ".lock")
-    try:
-        handle = lock_path.open("ab")
-    except OSError as error:
-        raise QueueUnavailable(f"{lock_path}: {error.strerror}") from None
+    create_private_file(lock_path)
+    handle = lock_path.open("ab")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -99,13 +107,11 @@ def make_engine(url: str, *, writes: bool) -> Engine:
     parsed = parse_url(url)
     size = 1 if writes else READERS
     if parsed.drivername != "sqlite":
-        return create_engine(
-            parsed,
-            pool_size=size,
-            max_overflow=0,
-            pool_pre_ping=not writes,
-            connect_args={"connect_timeout": BUSY_TIMEOUT_SECONDS},
+        engine = create_engine(
+            parsed, pool_size=size, max_overflow=0, pool_pre_ping=not writes, connect_args=_POSTGRESQL_CONNECT
         )
+        _configure_postgresql(engine)
+        return engine
     assert parsed.database is not None
     if not Path(parsed.database).exists():
         raise NoQueue(f"{parsed.database} does not exist")
@@ -143,3 +149,19 @@ def _configure_sqlite(engine: Engine, *, writes: bool) -> None:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _configure_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, record: Any) -> None:
+        # Every other value waits for our own disk at least; the administrator's choice among them stands.
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        connection.commit()
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> None:
+        # A primary turned standby goes on answering: only a new connection finds the new primary.
+        if getattr(context.original_exception, "sqlstate", None) in READ_ONLY_STATES:
+            context.is_disconnect = True

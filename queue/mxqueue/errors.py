@@ -75,13 +75,32 @@ class NoSuchMessage(QueueError):
 
 
 class Damaged(QueueError):
-    """The stored content no longer matches the hash it was accepted with."""
+    """The stored content is not, or cannot be shown to be, what was accepted."""
 
     advice = "The message is held. Look at the disk, and at it with `fallback-mx queue cat --damaged`."
 
 
+_DATABASE_DAMAGED = "Check the disk (dmesg, smartctl), then restore the database from a backup."
 _FULL = ("database or disk is full", "no space left", "disk full", "could not extend file")
 _IO = ("disk i/o error", "input/output error")
+_DAMAGE = ("malformed", "not a database", "invalid page in block", "missing chunk number")
+# The log's index beside an SQLite database cannot grow: no room, and nothing of it was promised to be on the disk.
+_FULL_NAMES = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMMAP"}
+# PostgreSQL (appendix A of its manual): disk_full; read_only_sql_transaction, which a server turned standby reports.
+_FULL_STATES = {"53100"}
+READ_ONLY_STATES = {"25006"}
+# serialization_failure and deadlock_detected: the transaction was rolled back for another's sake.
+_PASSING_STATES = {"40001", "40P01"}
+
+
+def sql_state(error: BaseException) -> str | None:
+    """PostgreSQL's code for what happened, None where there is none."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def may_be_repeated(error: DBAPIError) -> bool:
+    """Whether a transaction that failed so *before its commit* may well succeed at once, on a new connection."""
+    return error.connection_invalidated or sql_state(error) in _PASSING_STATES
 
 
 def classify(error: BaseException) -> QueueError:
@@ -91,11 +110,15 @@ def classify(error: BaseException) -> QueueError:
     text = str(getattr(error, "orig", None) or error).strip()
     line = text.splitlines()[0] if text else type(error).__name__
     lowered = text.lower()
-    if any(phrase in lowered for phrase in _FULL):
+    state = sql_state(error)
+    name = getattr(getattr(error, "orig", None), "sqlite_errorname", None)
+    if state in _FULL_STATES or name in _FULL_NAMES or any(phrase in lowered for phrase in _FULL):
         return QueueFull(line)
     if any(phrase in lowered for phrase in _IO):
         return StorageFailed(line)
-    if isinstance(error, OperationalError | InterfaceError):
+    if any(phrase in lowered for phrase in _DAMAGE):
+        return Damaged(line, _DATABASE_DAMAGED)
+    if isinstance(error, OperationalError | InterfaceError) or state in READ_ONLY_STATES:
         return QueueUnavailable(line)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return QueueUnavailable(line)

@@ -111,6 +111,11 @@ def give_back(connection: Connection, claims: Sequence[Claim]) -> None:
         )
 
 
+def reclaim(connection: Connection) -> None:
+    """End every lease. Only for who knows that nobody works on any of them: the sole service of an SQLite file."""
+    connection.execute(update(recipient).where(PENDING, recipient.c.lease_token.is_not(None)).values(**NO_LEASE))
+
+
 def extend(connection: Connection, one: Claim, until: datetime) -> bool:
     """Let a lease run longer, for those of its recipients not yet settled. False where it is no longer ours."""
     result = connection.execute(

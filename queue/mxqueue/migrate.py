@@ -13,9 +13,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, MetaData, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, func, inspect, select, text
 
-from mxqueue.errors import SchemaTooNew, SchemaTooOld
+from mxqueue.errors import NoQueue, SchemaTooNew, SchemaTooOld
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ class Migrations:
         return head
 
 
+# Any number, as long as nobody else in the database locks by it: "mxqueue" in ASCII.
+_LOCK = int.from_bytes(b"mxqueue", "big")
+
 QUEUE = Migrations(Path(__file__).parent / "migrations", "mxqueue_version")
 
 
@@ -54,22 +57,27 @@ def current(connection: Connection, migrations: Migrations) -> str | None:
 
 
 def check(engine: Engine, migrations: Migrations) -> None:
-    """Raise SchemaTooNew or SchemaTooOld unless the database stands at this program's revision."""
+    """Raise NoQueue, SchemaTooNew or SchemaTooOld unless the database stands at this program's revision."""
     with engine.connect() as connection:
         revision = current(connection, migrations)
     if revision == migrations.head:
         return
+    if revision is None:
+        raise NoQueue(f"the database has no tables of {migrations.version_table.removesuffix('_version')}")
     config = Config()
     config.set_main_option("script_location", str(migrations.location).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision not in known:
         raise SchemaTooNew(f"the database is at revision {revision}, which this version does not know")
-    raise SchemaTooOld(f"the database is at revision {revision or 'none'}, this version wants {migrations.head}")
+    raise SchemaTooOld(f"the database is at revision {revision}, this version wants {migrations.head}")
 
 
 def upgrade(engine: Engine, migrations: Migrations) -> bool:
     """Bring the database to this program's revision in one transaction. Whether anything had to be done."""
     with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # Two nodes started at once on an empty database: the second waits and finds the tables made.
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         revision = current(connection, migrations)
         if revision == migrations.head:
             return False

@@ -58,7 +58,10 @@ class Spool:
             wanted = min(CHUNK_SIZE, self.size - offset)
             piece = os.pread(self._file.fileno(), wanted, offset)
             while len(piece) < wanted:
-                piece += os.pread(self._file.fileno(), wanted - len(piece), offset + len(piece))
+                more = os.pread(self._file.fileno(), wanted - len(piece), offset + len(piece))
+                if not more:
+                    raise OSError(f"the spool ends at {offset + len(piece)} of {self.size} octets")
+                piece += more
             yield piece
 
     def close(self) -> None:
@@ -101,17 +104,18 @@ class StoredContent:
         """The octets in order. Raises Damaged in place of the last piece if they are not those accepted."""
         digest = sha256()
         seen = 0
-        for position in range((self.size + CHUNK_SIZE - 1) // CHUNK_SIZE):
+        last = (self.size - 1) // CHUNK_SIZE
+        for position in range(last + 1):
             piece = self._read(position)
             if piece is None:
                 raise Damaged(f"{self.message_id}: chunk {position} is missing")
             digest.update(piece)
             seen += len(piece)
-            if seen >= self.size and (seen != self.size or digest.digest() != self.sha256):
+            if position == last and seen != self.size:
+                raise Damaged(f"{self.message_id}: {seen} octets stored of {self.size}")
+            if position == last and digest.digest() != self.sha256:
                 raise Damaged(f"{self.message_id}: content does not match its hash")
             yield piece
-        if seen != self.size:
-            raise Damaged(f"{self.message_id}: {seen} octets stored of {self.size}")
 
     def as_stored(self) -> Iterator[bytes]:
         """What is there, unchecked: for looking at damaged mail."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection
 
 from mxqueue import contents, edits, intake, leases, migrate, pieces, views
 from mxqueue.engine import READERS, create_private_file, database_path, lock, make_engine
-from mxqueue.errors import NoSuchMessage, QueueError, classify
+from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable, classify
 from mxqueue.ids import Ids
 from mxqueue.model import (
     Claim,
@@ -77,7 +77,8 @@ class Queue:
         """Open the queue at this URL.
 
         `exclusive` is how a service opens it: an SQLite file is created where it is missing, tables are made on an
-        empty database, and a second service is refused. Without it the queue must exist and be up to date.
+        empty database, a second service is refused, and leases that a killed one left behind are ended. Without it
+        the queue must exist and be up to date.
         `migrations` names every alembic environment whose tables this program keeps in the database.
         Raises QueueError: UnsafeSQLite, NoQueue, AlreadyServed, SchemaTooNew, SchemaTooOld, QueueUnavailable.
         """
@@ -91,12 +92,17 @@ class Queue:
             try:
                 for one in migrations:
                     (migrate.prepare if exclusive else migrate.check)(engine, one)
+                if held_lock is not None:
+                    with engine.begin() as connection:
+                        leases.reclaim(connection)
             finally:
                 engine.dispose()
             return cls(url, node=node, clock=clock, ledger_retention=ledger_retention, held_lock=held_lock)
         except Exception as error:
             if held_lock is not None:
                 held_lock.close()
+            if isinstance(error, QueueError):
+                raise
             raise classify(error) from error
 
     def close(self) -> None:
@@ -123,7 +129,16 @@ class Queue:
 
     def read(self, op: Callable[[Connection], T]) -> Future[T]:
         """Run `op` on a reader's connection."""
-        return self._readers.submit(contents.read, self._read_engine, op)
+        return self._aside(contents.read, self._read_engine, op)
+
+    def _aside(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Run this on a reader's thread."""
+        try:
+            return self._readers.submit(work, *arguments)
+        except RuntimeError:
+            closed: Future[T] = Future()
+            closed.set_exception(QueueUnavailable("the queue is closed"))
+            return closed
 
     def ping(self) -> Future[None]:
         """Whether a transaction can be written: it commits one that changes nothing."""
@@ -182,14 +197,14 @@ class Queue:
 
     def content(self, message_id: str) -> Future[StoredContent]:
         """A message's content. Raises NoSuchMessage where there is no message, or its content is gone."""
-        return self._readers.submit(contents.find, self._read_engine, message_id)
+        return self._aside(contents.find, self._read_engine, message_id)
 
     def contents(self, message_ids: Sequence[str]) -> Future[dict[str, StoredContent]]:
         """The contents of several messages at once, the small ones already in memory. Damage shows when one is read.
 
         Raises NoSuchMessage where one of the messages does not exist.
         """
-        return self._readers.submit(contents.find_all, self._read_engine, message_ids)
+        return self._aside(contents.find_all, self._read_engine, message_ids)
 
     # Looking ----------------------------------------------------------------------------------------------------
 
@@ -246,7 +261,7 @@ class Queue:
                 tuple(id for each in done for id in each.changed), tuple(id for each in done for id in each.busy)
             )
 
-        return self._readers.submit(job)
+        return self._aside(job)
 
     def expire(self, route: str, before: datetime, state: RecipientState, reason: str) -> Future[int]:
         """End (EXPIRED) or keep (HELD) what arrived before `before` and is still pending. Recipients changed."""
@@ -259,7 +274,7 @@ class Queue:
     def _total(
         self, find: Callable[[Connection], builtins.list[str]], apply: Callable[[Connection, builtins.list[str]], int]
     ) -> Future[int]:
-        return self._readers.submit(lambda: sum(pieces.change(self._read_engine, self.writer, find, apply)))
+        return self._aside(lambda: sum(pieces.change(self._read_engine, self.writer, find, apply)))
 
     def housekeep(self) -> Future[int]:
         """Forget what is older than the ledger's retention, a bounded piece of it. Rows forgotten."""

@@ -18,15 +18,17 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from mxqueue.engine import BUSY_TIMEOUT_SECONDS, sqlite_module
-from mxqueue.errors import QueueError, QueueFull, QueueUnavailable, StorageFailed, classify
+from mxqueue.errors import QueueError, QueueFull, QueueUnavailable, StorageFailed, classify, may_be_repeated
 
 T = TypeVar("T")
 P = TypeVar("P")
 
 BATCH_JOBS = 500
 BATCH_OCTETS = 32 * 1024 * 1024
+ATTEMPTS = 3
 
 type_Bulk = Callable[[Connection, list[Any]], list[Any]]
 
@@ -50,6 +52,8 @@ class Writer:
         self._engine = engine
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
+        # Nothing may be queued behind the end mark: nobody would ever answer it.
+        self._closing = threading.Lock()
         self._latched: StorageFailed | None = None
         self.trouble: QueueError | None = None
         self._thread = threading.Thread(target=self._run, name="mxqueue-writer", daemon=True)
@@ -67,16 +71,18 @@ class Writer:
         return self._put(_Job(bulk, payload, octets))
 
     def _put(self, job: _Job) -> Future[Any]:
-        if self._closed:
-            job.future.set_exception(QueueUnavailable("the queue is closed"))
-        else:
-            self._jobs.put(job)
+        with self._closing:
+            if not self._closed:
+                self._jobs.put(job)
+                return job.future
+        job.future.set_exception(QueueUnavailable("the queue is closed"))
         return job.future
 
     def close(self) -> None:
         """Finish what was submitted, then stop."""
-        self._closed = True
-        self._jobs.put(None)
+        with self._closing:
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -100,12 +106,15 @@ class Writer:
     def _settle(self, batch: list[_Job]) -> None:
         if not batch:
             return
+        if self._latched is not None:
+            _fail(batch, self._latched)
+            return
         try:
-            if self._latched is not None:
-                raise self._latched
             results = self._commit(batch)
         except Exception as error:
             failure = classify(error)
+            if failure is not error:
+                failure.__cause__ = error
             if isinstance(failure, StorageFailed):
                 self._latched = failure
             if isinstance(failure, StorageFailed | QueueFull | QueueUnavailable):
@@ -114,24 +123,46 @@ class Writer:
                 for job in batch:
                     self._settle([job])
                 return
-            for job in batch:
-                job.future.set_exception(failure)
+            _fail(batch, failure)
             return
         self.trouble = None
         for job, result in zip(batch, results, strict=True):
             job.future.set_result(result)
 
     def _commit(self, batch: list[_Job]) -> list[Any]:
-        groups: dict[type_Bulk, list[int]] = {}
-        for index, job in enumerate(batch):
-            groups.setdefault(job.bulk, []).append(index)
-        results: list[Any] = [None] * len(batch)
-        with self._engine.begin() as connection:
-            for bulk, indexes in groups.items():
-                answers = bulk(connection, [batch[index].payload for index in indexes])
-                for index, answer in zip(indexes, answers, strict=True):
-                    results[index] = answer
+        """One transaction. What another transaction or a lost connection spoilt before the commit is done again;
+        after it nobody knows whether it happened, and a settlement must not be made twice."""
+        with self._engine.connect() as connection:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    results = _apply(connection, batch)
+                    break
+                except DBAPIError as error:
+                    connection.rollback()
+                    if attempt == ATTEMPTS or not may_be_repeated(error):
+                        raise
+            connection.commit()
         return results
+
+
+def _apply(connection: Connection, batch: list[_Job]) -> list[Any]:
+    groups: dict[type_Bulk, list[int]] = {}
+    for index, job in enumerate(batch):
+        groups.setdefault(job.bulk, []).append(index)
+    results: list[Any] = [None] * len(batch)
+    for bulk, indexes in groups.items():
+        answers = bulk(connection, [batch[index].payload for index in indexes])
+        for index, answer in zip(indexes, answers, strict=True):
+            results[index] = answer
+    return results
+
+
+def _fail(batch: list[_Job], failure: QueueError) -> None:
+    """Each caller gets an exception of its own: one that is raised in many threads gathers all their tracebacks."""
+    for job in batch:
+        own = type(failure)(str(failure), failure.advice)
+        own.__cause__ = failure
+        job.future.set_exception(own)
 
 
 class Checkpointer:

@@ -89,27 +89,9 @@ def test_a_message_the_primary_took_just_before_a_kill_comes_twice_at_most() -> 
         fake.sink.replies["final"] = final
         fake.answer()
         assert killed.wait(30)
-        expire_leases(relay)
         relay.start()
         relay.wait_for(lambda: relay.queue_count() == 0, "the queue is empty")
         assert [without_trace(each.content) for each in fake.messages] == [content(1)] * 2
-
-
-def expire_leases(relay: Relay) -> None:
-    """As if the ten minutes of the dead service's leases had passed."""
-    from sqlalchemy import update
-
-    from mxqueue.engine import make_engine
-    from mxqueue.model import utc_now
-    from mxqueue.schema import recipient
-
-    engine = make_engine(relay.url, writes=True)
-    with engine.begin() as connection:
-        changed = connection.execute(
-            update(recipient).where(recipient.c.lease_until.is_not(None)).values(lease_until=utc_now())
-        )
-        assert changed.rowcount == 1, "the kill left no lease: it came too late or too early"
-    engine.dispose()
 
 
 def test_recipients_refused_deferred_and_taken_in_one_message_have_three_outcomes() -> None:

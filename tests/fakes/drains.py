@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import Sink
 from mxqueue import BytesContent, Queue
 from mxqueue.errors import QueueError
-from mxqueue.model import Envelope, Filter, LedgerEvent, Message, Recipient, RecipientState, utc_now
+from mxqueue.model import Envelope, Filter, LedgerEvent, Message, Recipient, RecipientState
+from tests.fakes.clock import Clock
 
 SHORT = Timeouts(connect=5, banner=5, command=5, data=5, block=5, final=5, quit=1)
 SETTINGS = DrainSettings(linger_seconds=0.05, grace_seconds=5)
@@ -88,16 +89,6 @@ class Primary:
     is_up: bool = True
     recovered_at: datetime | None = None
     observations: list[Observation] = field(default_factory=list)
-
-
-class Clock:
-    """The wall clock, which a test may move."""
-
-    def __init__(self) -> None:
-        self.offset = timedelta()
-
-    def __call__(self) -> datetime:
-        return utc_now() + self.offset
 
 
 @dataclass

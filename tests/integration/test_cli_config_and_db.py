@@ -123,10 +123,10 @@ def test_a_missing_database_is_code_4_and_is_never_created(operator: Operator, c
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_outdated_database_is_refused_and_left_as_it_is(operator: Operator, command: tuple[str, ...]) -> None:
+def test_a_database_without_tables_is_code_4_and_left_as_it_is(operator: Operator, command: tuple[str, ...]) -> None:
     operator.database.touch()
     result = operator.run(*command)
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (4, "")
     assert "fallback-mx db migrate" in result.stderr
     assert result.stderr.count("\n") == 1
     connection = sqlite3.connect(operator.database)

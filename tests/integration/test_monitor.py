@@ -119,7 +119,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def play(story: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
-        await story()
+        async with asyncio.timeout(100_000):
+            await story()
 
     virtual_time.run(main())
 

@@ -128,7 +128,7 @@ def test_a_write_is_all_or_nothing(log: OutageLog) -> None:
 def test_a_primary_has_one_open_outage_a_node(log: OutageLog, queue: Queue) -> None:
     log.write([span("A", 1), span("B", 1, primary="other")], []).result()
     other_node(queue, "mx3").write([span("C", 1, node="mx3")], []).result()
-    with pytest.raises(QueueError, match="UNIQUE"):
+    with pytest.raises(QueueError, match="(?i)unique"):
         log.write([span("D", 2)], []).result()
 
 

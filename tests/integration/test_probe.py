@@ -2,7 +2,9 @@
 
 import asyncio
 import resource
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -171,6 +173,24 @@ def test_a_connection_that_nobody_answers_is_bad_after_its_own_timeout() -> None
 def test_a_name_that_cannot_be_looked_up_is_bad(host: str, detail: str) -> None:
     observation = asyncio.run(probe(host, 25, timeouts=PATIENT, hello_name="mx2.test"))
     assert (observation.good, observation.phase, observation.detail) == (False, "connect", f"{host}: {detail}")
+
+
+def test_a_name_whose_lookup_takes_too_long_is_bad_after_the_timeout_to_connect() -> None:
+    over = threading.Event()
+
+    async def run() -> Observation:
+        # Lookups wait for a thread of the loop's: this one has a single one, which is busy.
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, over.wait)
+        try:
+            return await look(25, ProbeTimeouts(connect=0.2))
+        finally:
+            over.set()
+            await busy
+
+    observation = asyncio.run(run())
+    assert (observation.good, observation.detail) == (False, "no connection within 0.2 s")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""The sentence of a status, and what the running service adds to the record."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fallback_mx.rules.health import Observation, State
+from fallback_mx.sentence import sentence
+from fallback_mx.status import Live, Primary, Queued, Status, as_json, with_live
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+
+
+def _ago(minutes: int) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def _status(*primaries: Primary) -> Status:
+    return Status(NOW, primaries, (), {})
+
+
+def _queued(pending: int = 0, held: int = 0, oldest_minutes: int = 13) -> Queued:
+    return Queued(pending, held, pending + held, _ago(oldest_minutes) if pending or held else None)
+
+
+UP = Primary("main", State.UP, _ago(60))
+DOWN = Primary("main", State.DOWN, _ago(14), "connection refused")
+FALLING = Primary("b", State.FALLING, _ago(1), "timed out")
+RISING = Primary("c", State.RISING, _ago(1))
+UNKNOWN = Primary("d", State.UNKNOWN, None)
+
+
+@pytest.mark.parametrize(
+    ("primaries", "said"),
+    [
+        ((UP,), "main is up; no message waits."),
+        ((UP, Primary("b", State.UP, NOW)), "all 2 primaries are up; no message waits."),
+        ((DOWN,), "main is down for 14 min (connection refused); no message waits."),
+        ((UP, FALLING), "b has failed for 1 min (timed out); no message waits."),
+        ((RISING,), "c answers again for 1 min; no message waits."),
+        ((UNKNOWN,), "the service has not been watching d; no message waits."),
+        (
+            (Primary("d", State.UNKNOWN, _ago(120)),),
+            "the service has not been watching d for 2 h; no message waits.",
+        ),
+        ((UNKNOWN, Primary("e", State.UNKNOWN, NOW)), "the service is not watching its primaries; no message waits."),
+        (
+            (UNKNOWN, RISING, FALLING, DOWN),
+            "main is down for 14 min (connection refused), b has failed for 1 min (timed out),"
+            " c answers again for 1 min, 1 more are not up; no message waits.",
+        ),
+    ],
+    ids=["up", "all up", "down", "falling", "rising", "unwatched", "left alone", "no service", "worst first"],
+)
+def test_the_primaries_are_told_worst_first(primaries: tuple[Primary, ...], said: str) -> None:
+    assert sentence(_status(*primaries)) == said
+
+
+@pytest.mark.parametrize(
+    ("state", "queued", "said"),
+    [
+        (State.DOWN, _queued(212), "212 messages are safe; oldest 13 min."),
+        (State.DOWN, _queued(1), "1 message is safe; oldest 13 min."),
+        (State.UP, _queued(2), "2 messages are being delivered; oldest 13 min."),
+        (State.UP, _queued(0, 3), "3 messages are held; oldest 13 min."),
+        (State.DOWN, _queued(2, 1), "2 messages are safe; 1 message is held; oldest 13 min."),
+    ],
+)
+def test_the_mail_is_told_with_its_oldest(state: State, queued: Queued, said: str) -> None:
+    text = sentence(_status(Primary("main", state, NOW, queued=queued)))
+    assert text.split("; ", 1)[1] == said
+
+
+def test_mail_that_waits_for_one_that_is_down_is_safe_whatever_the_others_do() -> None:
+    down = Primary("b", State.DOWN, _ago(1), "x", queued=_queued(1))
+    assert "1 message is safe" in sentence(_status(UP, down))
+
+
+def test_mail_for_a_primary_that_is_gone_from_the_configuration_is_told() -> None:
+    gone = Primary("old", State.UNKNOWN, None, queued=_queued(5), is_configured=False)
+    assert sentence(_status(UP, gone)) == (
+        "main is up; oldest 13 min; 5 messages for old, which is not in the configuration."
+    )
+
+
+def _live(state: State, *, good: bool = False, detail: str = "timed out") -> Live:
+    return Live(state, _ago(2), Observation(good, NOW, "banner", detail), {"moving": True})
+
+
+def test_what_the_service_knows_goes_before_the_record() -> None:
+    (primary,) = with_live(_status(UNKNOWN), {"d": _live(State.DOWN)}).primaries
+    assert (primary.state, primary.since, primary.cause) == (State.DOWN, _ago(2), "timed out")
+    assert primary.drain == {"moving": True}
+
+
+def test_an_outage_counts_from_its_first_failure_even_where_the_service_decided_later() -> None:
+    (primary,) = with_live(_status(DOWN), {"main": _live(State.DOWN)}).primaries
+    assert (primary.since, primary.cause) == (_ago(14), "connection refused")
+
+
+def test_a_primary_that_is_up_again_has_no_cause() -> None:
+    (primary,) = with_live(_status(DOWN), {"main": _live(State.UP, good=True)}).primaries
+    assert (primary.state, primary.since, primary.cause) == (State.UP, _ago(2), "")
+
+
+def test_a_primary_that_the_service_says_nothing_of_stays_as_on_record() -> None:
+    assert with_live(_status(DOWN), {}).primaries == (DOWN,)
+
+
+def test_no_address_in_an_observation_is_shown() -> None:
+    enlivened = with_live(_status(UNKNOWN), {"d": _live(State.DOWN, detail="550 bob@example.org")})
+    shown = as_json(enlivened, sentence(enlivened))
+    assert shown["primaries"][0]["last_observation"]["detail"] == "550 …@example.org"
+    assert "bob" not in str(shown)
