@@ -65,10 +65,6 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
         return name
 
-    def disconnect_all(self, database: str) -> None:
-        with self.connect() as connection:
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
-
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
@@ -83,12 +79,29 @@ def postgres_url(postgres_server: PostgresServer) -> str:
     return postgres_server.url(postgres_server.create_database())
 
 
+class SharedQueueDatabase:
+    """A database with a queue's tables for one test after another: much quicker than one each."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        database = server.create_database()
+        self.url = server.url(database)
+        Queue.open(self.url, node="mx2", exclusive=True).close()
+        self.connection = server.connect(database)
+
+    def empty(self) -> None:
+        # Whoever a failed test left connected could hold a lock for ever.
+        self.connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        self.connection.execute("TRUNCATE message, recipient, chunk, ledger RESTART IDENTITY")
+
+
 @pytest.fixture(scope="session")
-def _postgres_queue(postgres_server: PostgresServer) -> str:
-    """The name of a database with a queue's tables, for one test after another: quicker than one each."""
-    database = postgres_server.create_database()
-    Queue.open(postgres_server.url(database), node="mx2", exclusive=True).close()
-    return database
+def shared_queue_database(postgres_server: PostgresServer) -> Iterator[SharedQueueDatabase]:
+    shared = SharedQueueDatabase(postgres_server)
+    yield shared
+    shared.connection.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -96,12 +109,9 @@ def queue_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty queue may be opened, exclusively at first. A test that takes this runs on both databases."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/queue.db"
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    database: str = request.getfixturevalue("_postgres_queue")
-    server.disconnect_all(database)
-    with server.connect(database) as connection:
-        connection.execute("TRUNCATE message, recipient, chunk, ledger RESTART IDENTITY")
-    return server.url(database)
+    shared: SharedQueueDatabase = request.getfixturevalue("shared_queue_database")
+    shared.empty()
+    return shared.url
 
 
 @pytest.fixture

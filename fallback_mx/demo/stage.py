@@ -109,10 +109,12 @@ class Service:
             time.sleep(0.1)
         raise StageError(f"the primary was not seen {state} within {seconds:.0f} s:\n{self.log_tail()}")
 
-    def command(self, *words: str) -> str:
-        """What a command of the program prints, with the service running beside it."""
-        done = subprocess.run(self._words(*words), capture_output=True, text=True, timeout=60, check=False)
-        return done.stdout + done.stderr
+    def show(self, *words: str) -> None:
+        """Run a command of the program beside the running service, and let it print. Raises StageError."""
+        sys.stdout.flush()
+        done = subprocess.run(self._words(*words), timeout=60, check=False)
+        if done.returncode != 0:
+            raise StageError(f"`fallback-mx {' '.join(words)}` ended with code {done.returncode}")
 
     def stop(self) -> int:
         """SIGTERM, as a manager would; the exit code."""

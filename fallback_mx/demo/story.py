@@ -7,10 +7,9 @@ the record says of the outage agrees with what the demo did.
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -72,7 +71,7 @@ def _play(console: Console, primary: Primary, service: Service) -> list[str]:
     say("[green]The primary answers again.[/] The queue drains by itself:")
     _drain(console, primary, service, len(mail))
     console.print()
-    console.print(service.command("outage", "list").rstrip(), markup=False, highlight=False)
+    service.show("outage", "list")
     console.print()
     wrong = faults(mail, replies, primary.arrivals())
     spans = service.status()["outages"]
@@ -85,7 +84,7 @@ def _narrator(console: Console) -> Callable[[str], None]:
     began = time.monotonic()
 
     def say(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}", highlight=False)
+        console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}", highlight=False, soft_wrap=True)
 
     return say
 
@@ -100,16 +99,23 @@ def _receive(console: Console, service: Service, mail: list[DemoMessage]) -> dic
     queued = bar.add_task("in the queue", total=len(mail))
     with Live(bar, console=console, refresh_per_second=10), ThreadPoolExecutor(SENDERS) as senders:
         work = [senders.submit(send, "127.0.0.1", service.smtp_port, mail[n::SENDERS]) for n in range(SENDERS)]
-        _follow(work, lambda: bar.update(queued, completed=service.primary()["queue"]["messages"]))
-        bar.update(queued, completed=service.primary()["queue"]["messages"])
-        return {number: reply for done in work for number, reply in done.result().items()}
+        while not all(each.done() for each in work):
+            bar.update(queued, completed=_queued(service))
+            time.sleep(0.1)
+        replies = {number: reply for done in work for number, reply in done.result().items()}
+        accepted = sum(reply.startswith("250") for reply in replies.values())
+        # The status may be a second old: look on until it shows what was accepted.
+        deadline = time.monotonic() + 5
+        while (count := _queued(service)) < accepted and time.monotonic() < deadline:
+            time.sleep(0.1)
+        bar.update(queued, completed=count)
+    if count != accepted:
+        raise StageError(f"{accepted} letters got a 250, and the queue shows {count}")
+    return replies
 
 
-def _follow(work: list[Future[dict[int, str]]], look: Callable[[], None]) -> None:
-    pause = threading.Event()
-    while not all(each.done() for each in work):
-        look()
-        pause.wait(0.1)
+def _queued(service: Service) -> int:
+    return int(service.primary()["queue"]["messages"])
 
 
 def _drain(console: Console, primary: Primary, service: Service, count: int) -> None:

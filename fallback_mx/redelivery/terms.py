@@ -41,7 +41,7 @@ class DrainSettings:
     first_wait: timedelta = timedelta(minutes=1)
     longest_wait: timedelta = timedelta(hours=1)
     batch: int = 100
-    lease: timedelta = timedelta(minutes=10)
+    lease: timedelta = timedelta(minutes=2)
     slow_seconds: float = 30.0
     linger_seconds: float = 0.5
     grace_seconds: float = 20.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import ssl
@@ -252,4 +253,6 @@ def _needs_restart(before: Config, after: Config) -> list[str]:
 def _listen_advice(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "Choose a port above 1023, or give the service CAP_NET_BIND_SERVICE."
+    if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+        return "This machine has no such address: write another, or leave it out."
     return "Stop what listens there (ss -ltnp shows it), or write another address."

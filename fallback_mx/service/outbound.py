@@ -81,3 +81,6 @@ class Outbound:
 
     def trouble(self, error: QueueError) -> None:
         maillog.trouble("drain", str(error), error.advice)
+
+    def crashed(self, error: BaseException) -> None:
+        maillog.crashed(f"drain of {self._primary}", error)

@@ -24,6 +24,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     literal_column,
     select,
     text,
@@ -103,7 +104,7 @@ def edit(connection: Connection, request: EditRequest, ids: Sequence[str]) -> Ed
 
 def _due(now: datetime) -> ColumnElement[datetime]:
     """Due since its arrival, so that the oldest goes first; since now where the clock was ahead when it arrived."""
-    return case((recipient.c.arrived_at < now, recipient.c.arrived_at), else_=now)
+    return case((recipient.c.arrived_at < now, recipient.c.arrived_at), else_=literal(now, recipient.c.arrived_at.type))
 
 
 def _record(

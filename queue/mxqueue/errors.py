@@ -84,8 +84,6 @@ _DATABASE_DAMAGED = "Check the disk (dmesg, smartctl), then restore the database
 _FULL = ("database or disk is full", "no space left", "disk full", "could not extend file")
 _IO = ("disk i/o error", "input/output error")
 _DAMAGE = ("malformed", "not a database", "invalid page in block", "missing chunk number")
-# The log's index beside an SQLite database cannot grow: no room, and nothing of it was promised to be on the disk.
-_FULL_NAMES = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMMAP"}
 # PostgreSQL (appendix A of its manual): disk_full; read_only_sql_transaction, which a server turned standby reports.
 _FULL_STATES = {"53100"}
 READ_ONLY_STATES = {"25006"}
@@ -111,8 +109,7 @@ def classify(error: BaseException) -> QueueError:
     line = text.splitlines()[0] if text else type(error).__name__
     lowered = text.lower()
     state = sql_state(error)
-    name = getattr(getattr(error, "orig", None), "sqlite_errorname", None)
-    if state in _FULL_STATES or name in _FULL_NAMES or any(phrase in lowered for phrase in _FULL):
+    if state in _FULL_STATES or any(phrase in lowered for phrase in _FULL):
         return QueueFull(line)
     if any(phrase in lowered for phrase in _IO):
         return StorageFailed(line)

@@ -9,6 +9,7 @@ as if it were fine, the writer refuses work until it is restarted (what fsync re
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -29,6 +30,7 @@ P = TypeVar("P")
 BATCH_JOBS = 500
 BATCH_OCTETS = 32 * 1024 * 1024
 ATTEMPTS = 3
+NO_ROOM_OCTETS = 1024 * 1024
 
 type_Bulk = Callable[[Connection, list[Any]], list[Any]]
 
@@ -113,6 +115,8 @@ class Writer:
             results = self._commit(batch)
         except Exception as error:
             failure = classify(error)
+            if isinstance(failure, StorageFailed) and _has_no_room(self._engine):
+                failure = QueueFull(str(failure))
             if failure is not error:
                 failure.__cause__ = error
             if isinstance(failure, StorageFailed):
@@ -155,6 +159,13 @@ def _apply(connection: Connection, batch: list[_Job]) -> list[Any]:
         for index, answer in zip(indexes, answers, strict=True):
             results[index] = answer
     return results
+
+
+def _has_no_room(engine: Engine) -> bool:
+    """Whether the disk is full: SQLite says "disk I/O error" where the index of its log (-shm) cannot grow."""
+    if engine.dialect.name != "sqlite" or engine.url.database is None:
+        return False
+    return shutil.disk_usage(Path(engine.url.database).parent).free < NO_ROOM_OCTETS
 
 
 def _fail(batch: list[_Job], failure: QueueError) -> None:

@@ -35,24 +35,22 @@ def write(queue: Queue, statement: str, **values: object) -> None:
     assert queue.writer.submit(lambda connection: connection.execute(text(statement), values).rowcount).result() == 1
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_content_comes_back_octet_for_octet(queue: Queue, size: int) -> None:
-    queue_id = accept(queue, content=octets(size))
+def test_content_comes_back_octet_for_octet(queue: Queue) -> None:
+    for size in SIZES:
+        stored = queue.content(accept(queue, content=octets(size))).result()
 
-    stored = queue.content(queue_id).result()
-
-    assert (stored.size, stored.sha256) == (size, sha256(octets(size)).digest())
-    assert b"".join(stored.chunks()) == octets(size)
+        assert (stored.size, stored.sha256) == (size, sha256(octets(size)).digest())
+        assert b"".join(stored.chunks()) == octets(size), f"{size} octets"
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_spooled_content_comes_back_octet_for_octet(queue: Queue, size: int, tmp_path: Path) -> None:
-    with Spool(tmp_path) as spool:
-        for start in range(0, size, 60_000):
-            spool.write(octets(size)[start : start + 60_000])
-        (queue_id,) = queue.accept([envelope()], spool).result()
+def test_spooled_content_comes_back_octet_for_octet(queue: Queue, tmp_path: Path) -> None:
+    for size in SIZES:
+        with Spool(tmp_path) as spool:
+            for start in range(0, size, 60_000):
+                spool.write(octets(size)[start : start + 60_000])
+            (queue_id,) = queue.accept([envelope()], spool).result()
 
-    assert content(queue, queue_id) == octets(size)
+        assert content(queue, queue_id) == octets(size), f"{size} octets"
 
 
 def test_content_is_stored_in_pieces_of_one_mebibyte(queue: Queue) -> None:
@@ -81,18 +79,18 @@ def test_a_message_that_does_not_exist_has_no_content(queue: Queue) -> None:
         queue.content("01KJMMA2G00000000000000000").result()
 
 
-@pytest.mark.parametrize("size", [1, PREFETCH_OCTETS + 1, CHUNK_SIZE + 1])
-def test_content_goes_when_the_last_recipient_is_finished(queue: Queue, size: int) -> None:
-    queue_id = accept(queue, "one@example.test", "two@example.test", content=octets(size))
-    claim = claim_one(queue)
+def test_content_goes_when_the_last_recipient_is_finished(queue: Queue) -> None:
+    for size in (1, PREFETCH_OCTETS + 1, CHUNK_SIZE + 1):
+        queue_id = accept(queue, "one@example.test", "two@example.test", content=octets(size))
+        claim = claim_one(queue)
 
-    settle(queue, claim, DELIVERED, 0)
-    assert content(queue, queue_id) == octets(size)
+        settle(queue, claim, DELIVERED, 0)
+        assert content(queue, queue_id) == octets(size)
 
-    settle(queue, claim, FAILED, 1)
-    assert chunks_stored(queue, queue_id) == []
-    with pytest.raises(NoSuchMessage, match="deleted"):
-        queue.content(queue_id).result()
+        settle(queue, claim, FAILED, 1)
+        assert chunks_stored(queue, queue_id) == []
+        with pytest.raises(NoSuchMessage, match="deleted"):
+            queue.content(queue_id).result()
 
 
 def test_content_stays_while_a_recipient_is_held(queue: Queue) -> None:
@@ -115,28 +113,33 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("size", [500, CHUNK_SIZE, 2 * CHUNK_SIZE + 5])
 @pytest.mark.parametrize("what", DAMAGE)
-def test_damaged_content_is_noticed_before_it_ends_and_harms_no_other(queue: Queue, what: str, size: int) -> None:
-    sound, damaged = accept(queue, content=octets(7)), accept(queue, content=octets(size))
+def test_damaged_content_is_noticed_before_it_ends_and_harms_no_other(queue: Queue, what: str) -> None:
+    sound = accept(queue, content=octets(7))
+    for size in (500, CHUNK_SIZE, 2 * CHUNK_SIZE + 5):
+        damaged = accept(queue, content=octets(size))
+        damage(queue, DAMAGE[what], damaged, size)
+
+        found = queue.contents([sound, damaged]).result()
+
+        handed_out: list[bytes] = []
+        with pytest.raises(Damaged, match=damaged):
+            handed_out.extend(found[damaged].chunks())
+        assert len(handed_out) <= (found[damaged].size - 1) // CHUNK_SIZE, "the last piece must not be handed out"
+        assert b"".join(found[sound].chunks()) == octets(7)
+        with pytest.raises(Damaged, match=damaged):
+            list(queue.content(damaged).result().chunks())
+
+
+def damage(queue: Queue, statement: str, queue_id: str, size: int) -> None:
     first = octets(size)[:CHUNK_SIZE]
     values = {
-        "id": damaged,
+        "id": queue_id,
         "other": first[:-1] + bytes([first[-1] ^ 1]),
         "short": first[:-1],
         "last": (size - 1) // CHUNK_SIZE,
     }
-    write(queue, DAMAGE[what], **{name: value for name, value in values.items() if f":{name}" in DAMAGE[what]})
-
-    found = queue.contents([sound, damaged]).result()
-
-    handed_out = []
-    with pytest.raises(Damaged, match=damaged):
-        handed_out.extend(found[damaged].chunks())
-    assert len(handed_out) <= (found[damaged].size - 1) // CHUNK_SIZE, "the last piece must not be handed out"
-    assert b"".join(found[sound].chunks()) == octets(7)
-    with pytest.raises(Damaged, match=damaged):
-        list(queue.content(damaged).result().chunks())
+    write(queue, statement, **{name: value for name, value in values.items() if f":{name}" in statement})
 
 
 def test_damaged_content_can_be_looked_at_as_it_is(queue: Queue) -> None:
