@@ -21,6 +21,7 @@ from fallback_mx.rules.health import Damping, Health, Observation, resumed, step
 from mxqueue.model import utc_now
 
 LAST_WRITE_SECONDS = 5.0
+SHORTEST_GAP = timedelta(seconds=3)
 
 Probe = Callable[[], Awaitable[Observation]]
 OnChange = Callable[[str, Health, Health], None]
@@ -29,17 +30,16 @@ OnTrouble = Callable[[str, Exception | None], None]
 
 @dataclass(frozen=True, slots=True)
 class MonitorSettings:
-    """How a primary is watched. `probe_timeout` is the longest that one probe may take."""
+    """How a primary is watched."""
 
     interval: timedelta
     rise: int
     fall: int
-    probe_timeout: timedelta
 
     @property
     def max_gap(self) -> timedelta:
-        """Silence up to this long is still watched time; after a longer one the time between is unknown."""
-        return 3 * self.interval + self.probe_timeout
+        """From the end of one look to the beginning of the next: after a longer silence the time between is unknown."""
+        return max(3 * self.interval, SHORTEST_GAP)
 
 
 class Monitor:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # How far back a watch is looked for to say since when nobody has watched.
 _LOOK_BACK = timedelta(days=400)
+# A probe that waits for a late greeting, and the commit of what it saw.
+_LONGEST_LOOK = timedelta(minutes=2)
 # The worst that any node says of a primary is what is said of it.
 _WORST_FIRST = (State.DOWN, State.RISING, State.FALLING, State.UP)
 
@@ -77,6 +79,11 @@ class Status:
     primaries: tuple[Primary, ...]
     outages: tuple[Span, ...]
     uptime: Mapping[str, Uptime]
+
+
+def patience(interval: timedelta) -> timedelta:
+    """How old the last look at a primary may be before it counts as unwatched: the next one may take its time."""
+    return 3 * interval + _LONGEST_LOOK
 
 
 def month_until(now: datetime) -> Interval:

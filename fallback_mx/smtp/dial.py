@@ -10,6 +10,7 @@ With the policy `opportunistic` a server whose TLS does not work is spoken to in
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Sequence
@@ -124,7 +125,7 @@ async def _open_socket(hop: NextHop, timeout: float) -> socket.socket:
             failure = f"timeout after {timeout:g} s"
         except OSError as error:
             candidate.close()
-            failure = error.strerror or str(error)
+            failure = os.strerror(error.errno) if error.errno else str(error)
         except BaseException:
             candidate.close()
             raise
@@ -162,6 +163,10 @@ async def _phase(name: str, step: Awaitable[T]) -> T:
     except aiosmtplib.SMTPResponseException as error:
         said = f"{error.code} {error.message}" if error.code >= 0 else error.message
         raise NoConnection(name, _safe(said)) from error
+    except TimeoutError as error:
+        raise NoConnection(name, "timeout") from error
+    except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPConnectError) as error:
+        raise NoConnection(name, "the server closed the connection") from error
     except (aiosmtplib.SMTPException, OSError) as error:
         raise NoConnection(name, _safe(str(error) or type(error).__name__)) from error
 

@@ -12,9 +12,10 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from fallback_mx.rules.disposition import Reply
@@ -58,11 +59,6 @@ class ProbeTimeouts:
     reply: float = 30.0
     quit: float = 2.0
 
-    @property
-    def longest(self) -> timedelta:
-        """The most that a probe can take: EHLO may be followed by HELO."""
-        return timedelta(seconds=self.connect + self.banner + 2 * self.reply + self.quit)
-
 
 class NotProbed(Exception):
     """Our own machine could not try: out of descriptors, of memory, of ports."""
@@ -86,10 +82,10 @@ async def probe(
     `hello_name` is what we call ourselves in EHLO. Raises NotProbed.
     """
     check = _Check(timeouts or ProbeTimeouts())
-    at, began = clock(), asyncio.get_running_loop().time()
+    at, began = clock(), time.monotonic()
 
     def seen(good: bool, detail: str) -> Observation:
-        seconds = asyncio.get_running_loop().time() - began
+        seconds = time.monotonic() - began
         return Observation(good, at, check.phase.value, detail[:MAX_DETAIL], seconds)
 
     try:

@@ -8,6 +8,7 @@ reply at all. It is no mail server: what it keeps is in memory, and is gone with
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -125,6 +126,7 @@ class SinkSession(asyncio.Protocol):
         self._buffer = bytearray()
         self._scanned = 0
         self._in_data = False
+        self._in_handshake = False
         self._deaf = False
         self._out: list[bytes] = []
 
@@ -141,14 +143,25 @@ class SinkSession(asyncio.Protocol):
         if self._deaf:
             return
         self._buffer += data
-        while not self._deaf and (self._end_of_content() if self._in_data else self._next_command()):
-            pass
+        if not self._in_handshake:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Answer whatever is complete."""
+        while not self._deaf and not self._in_handshake:
+            if not (self._end_of_content() if self._in_data else self._next_command()):
+                break
         self._flush()
 
     @property
     def pending(self) -> bytes:
         """What the client has sent beyond what it is being answered to."""
         return bytes(self._buffer)
+
+    def say(self, said: str | bytes) -> None:
+        """Send this now, asked or not."""
+        self._say(said)
+        self._flush()
 
     def stop_reading(self) -> None:
         """Take nothing more off the wire."""
@@ -195,22 +208,27 @@ class SinkSession(asyncio.Protocol):
             return
         if not self._answer("starttls", argument, "220 2.0.0 Go on"):
             return
-        self._flush()
-        # RFC 3207, section 4.2: what came together with the command is thrown away.
+        # RFC 3207, section 4.2: what came together with the command is thrown away, and what follows is TLS.
         self._buffer.clear()
+        self.stop_reading()
+        self._flush()
+        self._in_handshake = True
         self._handshake = asyncio.get_running_loop().create_task(self._encrypt(self.sink.tls))
 
     async def _encrypt(self, context: ssl.SSLContext) -> None:
         assert self._transport is not None
-        self.is_encrypted = True
-        try:
+        encrypted: asyncio.Transport | None = None
+        with contextlib.suppress(OSError):
             encrypted = await asyncio.get_running_loop().start_tls(self._transport, self, context, server_side=True)
-        except OSError:
+        if encrypted is None:
             self.cut()
-            self.sink.left(self)  # a connection that dies in the handshake is not reported to us
+            self.sink.left(self)  # a connection that ends in its handshake is not reported to us
             return
-        if encrypted is not None:
-            self._transport = encrypted
+        # The client's next words may have come with the end of the handshake: they were waiting for this transport.
+        self._transport = encrypted
+        self.is_encrypted = True
+        self._in_handshake = False
+        self._go_on()
 
     def _on_mail(self, argument: str) -> None:
         if self.reverse_path is not None:

@@ -33,10 +33,14 @@ class Migrations:
         return config
 
     @property
-    def head(self) -> str:
+    def scripts(self) -> ScriptDirectory:
         config = Config()
         config.set_main_option("script_location", str(self.location).replace("%", "%%"))
-        head = ScriptDirectory.from_config(config).get_current_head()
+        return ScriptDirectory.from_config(config)
+
+    @property
+    def head(self) -> str:
+        head = self.scripts.get_current_head()
         assert head is not None
         return head
 
@@ -64,16 +68,20 @@ def check(engine: Engine, migrations: Migrations) -> None:
         return
     if revision is None:
         raise NoQueue(f"the database has no tables of {migrations.version_table.removesuffix('_version')}")
-    config = Config()
-    config.set_main_option("script_location", str(migrations.location).replace("%", "%%"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision not in known:
-        raise SchemaTooNew(f"the database is at revision {revision}, which this version does not know")
+    _refuse_unknown(revision, migrations)
     raise SchemaTooOld(f"the database is at revision {revision}, this version wants {migrations.head}")
 
 
+def _refuse_unknown(revision: str, migrations: Migrations) -> None:
+    if revision not in {script.revision for script in migrations.scripts.walk_revisions()}:
+        raise SchemaTooNew(f"the database is at revision {revision}, which this version does not know")
+
+
 def upgrade(engine: Engine, migrations: Migrations) -> bool:
-    """Bring the database to this program's revision in one transaction. Whether anything had to be done."""
+    """Bring the database to this program's revision in one transaction. Whether anything had to be done.
+
+    Raises SchemaTooNew where a newer program has been at it.
+    """
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             # Two nodes started at once on an empty database: the second waits and finds the tables made.
@@ -81,6 +89,8 @@ def upgrade(engine: Engine, migrations: Migrations) -> bool:
         revision = current(connection, migrations)
         if revision == migrations.head:
             return False
+        if revision is not None:
+            _refuse_unknown(revision, migrations)
         command.upgrade(migrations.config(connection), "head")
     return True
 

@@ -1,8 +1,9 @@
 """`python -m tests.bench [--short]`: this relay and Postfix as a backup MX, side by side in one run.
 
-Legs are interleaved (ours, Postfix, ours, Postfix, ...) and each is run three times; medians and their ratios are
-shown with every run. Exit status 0 means that everything was measured, whatever the figures: a goal that was missed is
-named in the output. Where root or Postfix is missing, that is said and only ours is measured. BENCH_SHORT=1 is --short.
+Legs are interleaved (ours, Postfix, ours, Postfix, ...) and each is run three times: the table has the medians, the
+median of the three ratios, and every run. Exit status 0 means that everything was measured, whatever the figures; a
+goal that was missed is named. Where root or Postfix is missing that is said, and only ours is measured.
+BENCH_SHORT=1 is --short.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TextIO
 class Figure:
     """One line of the table: the runs of ours and of Postfix in one unit, and what was promised of them.
 
-    `at_least` is a goal for the ratio of the medians, `below` one for our worst run.
+    `at_least` is a goal for the ratio, `below` one for our worst run.
     """
 
     what: str
@@ -23,7 +23,9 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        return median(self.ours) / median(self.postfix) if self.ours and self.postfix else None
+        """The median of the runs' ratios: the two of one run were measured one after the other, under one weather."""
+        pairs = list(zip(self.ours, self.postfix, strict=False))
+        return median(ours / theirs for ours, theirs in pairs) if pairs else None
 
     @property
     def goal(self) -> str:

@@ -22,7 +22,7 @@ from mxqueue.model import Envelope, Filter, LedgerEvent, Message, Recipient, Rec
 from tests.fakes.clock import Clock
 
 SHORT = Timeouts(connect=5, banner=5, command=5, data=5, block=5, final=5, quit=1)
-SETTINGS = DrainSettings(linger_seconds=0.05, grace_seconds=5)
+SETTINGS = DrainSettings(grace_seconds=5)
 PATIENCE_SECONDS = 20.0
 
 

@@ -136,7 +136,7 @@ def test_without_pipelining_there_is_one_command_at_a_time() -> None:
     def step(session: SinkSession, _: str) -> None:
         early.append(session.pending)
 
-    steps = {name: step for name in ("mail", "rcpt", "data", "final")}
+    steps = dict.fromkeys(("mail", "rcpt", "data", "final"), step)
     deliver(Sink(replies=steps, extensions=IN_TURN), MemoryParcel(HELLO), MemoryParcel(HELLO))
     assert set(early) == {b""}
 
@@ -211,9 +211,7 @@ def test_a_server_that_wants_content_for_nobody_gets_a_lone_dot(final: str | Non
 
 
 @both_ways
-@pytest.mark.parametrize(
-    ("step", "ambiguous"), [("mail", False), ("rcpt", False), ("data", False), ("final", True)]
-)
+@pytest.mark.parametrize(("step", "ambiguous"), [("mail", False), ("rcpt", False), ("data", False), ("final", True)])
 @pytest.mark.parametrize("act", [Act.DROP, Act.SILENT])
 def test_no_reply_defers_and_only_behind_the_final_dot_is_it_ambiguous(
     extensions: tuple[str, ...], step: str, ambiguous: bool, act: Act

@@ -26,7 +26,7 @@ from tests.fakes import virtual_time
 from tests.fakes.direct_database import DirectDatabase
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SETTINGS = MonitorSettings(timedelta(seconds=10), rise=2, fall=3, probe_timeout=timedelta(seconds=30))
+SETTINGS = MonitorSettings(timedelta(seconds=10), rise=2, fall=3)
 
 
 class World:
@@ -465,12 +465,24 @@ def test_a_short_stop_is_watched_time(world: World) -> None:
     async def story() -> None:
         async with world.watching():
             await world.until(15)
-        await world.until(60)
+        await world.until(39)
         async with world.watching():
-            await world.until(75)
+            await world.until(55)
 
     play(story)
-    assert world.watches() == [(0, 70)]
+    assert world.watches() == [(0, 49)]
+
+
+def test_a_stop_of_more_than_three_intervals_is_unknown_time(world: World) -> None:
+    async def story() -> None:
+        async with world.watching():
+            await world.until(15)
+        await world.until(41)
+        async with world.watching():
+            await world.until(55)
+
+    play(story)
+    assert world.watches() == [(0, 10), (41, 51)]
 
 
 def test_a_long_stop_is_unknown_time(world: World) -> None:
@@ -632,7 +644,7 @@ def test_a_real_outage_is_seen_told_and_recorded(tmp_path: Path) -> None:
         log = OutageLog(queue.writer.submit, queue.read, "mx2")
         monitor = Monitor(
             "main",
-            MonitorSettings(timedelta(milliseconds=20), rise=2, fall=2, probe_timeout=timedelta(seconds=60)),
+            MonitorSettings(timedelta(milliseconds=20), rise=2, fall=2),
             look,
             log,
             on_change=lambda name, before, after: states.append(after.state),

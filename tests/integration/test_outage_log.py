@@ -1,4 +1,4 @@
-"""The durable record of outages in a real database."""
+"""The durable record of outages, in a real SQLite and a real PostgreSQL."""
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -50,9 +50,11 @@ def watch(watch_id: str, start: float, end: float, *, primary: str = "main", nod
     return Watch(watch_id, primary, node, at(start), at(end))
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/queue.db"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/queue.db"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def test_a_write_is_all_or_nothing(log: OutageLog) -> None:
 def test_a_primary_has_one_open_outage_a_node(log: OutageLog, queue: Queue) -> None:
     log.write([span("A", 1), span("B", 1, primary="other")], []).result()
     other_node(queue, "mx3").write([span("C", 1, node="mx3")], []).result()
-    with pytest.raises(QueueError, match="(?i)unique"):
+    with pytest.raises(QueueError, match=r"(?i)unique"):
         log.write([span("D", 2)], []).result()
 
 

@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from fallback_mx.rules.backoff import SPREAD, Backoff, wait
 
-BACKOFF = Backoff(
-    first=timedelta(minutes=1), factor=2, longest=timedelta(minutes=10), lifetime=timedelta(days=30)
-)
+BACKOFF = Backoff(first=timedelta(minutes=1), factor=2, longest=timedelta(minutes=10), lifetime=timedelta(days=30))
 YOUNG = timedelta()
 EVEN = 0.5  # neither earlier nor later
 

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fallback_mx.rules.health import (
@@ -27,6 +27,9 @@ from fallback_mx.rules.health import (
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "health.md"
 MARKS = {"+": True, "-": False}
+
+# How long an example takes is no property of the code.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def at(minute: float) -> datetime:
@@ -269,6 +272,7 @@ dampings = st.builds(Damping, rise=st.integers(1, 4), fall=st.integers(1, 4))
 beginnings = st.just(unobserved(NOON)) | st.builds(resumed, st.just(NOON), confirmed=st.booleans())
 
 
+@untimed
 @given(observations, dampings, beginnings)
 def test_events_always_tell_of_one_outage_after_another(
     seen: list[tuple[bool, int, float | None]], damping: Damping, health: Health
@@ -300,6 +304,7 @@ def test_events_always_tell_of_one_outage_after_another(
         assert (health.recovering_since is not None) == (health.state is State.RISING)
 
 
+@untimed
 @given(st.lists(st.booleans(), max_size=40), dampings)
 def test_decisions_are_those_of_counting_results_in_a_row(results: list[bool], damping: Damping) -> None:
     health, down, run, before = unobserved(NOON), False, 0, None

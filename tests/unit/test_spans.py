@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fallback_mx.outages.spans import MAX_DETAIL, Span, Watch, down, started, state_on_record, watched
@@ -13,6 +13,9 @@ from fallback_mx.sla.intervals import Interval, total
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GAP = timedelta(minutes=5)
+
+# How long an example takes is no property of the code.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def at(minute: float) -> datetime:
@@ -157,6 +160,7 @@ def test_the_state_as_the_record_tells_it(span: Span | None, last: Watch | None,
 # Under any clock ------------------------------------------------------------------------------------------------
 
 
+@untimed
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(-10_000, 10_000)), max_size=40),
     st.builds(Damping, rise=st.integers(1, 3), fall=st.integers(1, 3)),
@@ -179,6 +183,7 @@ def test_spans_are_whole_and_one_after_another_whatever_the_clock_does(
     assert any(span.is_open for span in spans.values()) == (health.state not in {State.UP, State.UNKNOWN})
 
 
+@untimed
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60), st.booleans()), max_size=6), st.integers(0, 60))
 def test_down_time_is_never_more_than_the_watched_time(pairs: list[tuple[int, int, bool]], until: int) -> None:
     spans = [outage(start, start + length if over else None) for start, length, over in pairs]

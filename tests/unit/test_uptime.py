@@ -6,7 +6,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fallback_mx.sla.intervals import Interval, intersection, total, union
@@ -14,6 +14,9 @@ from fallback_mx.sla.uptime import Uptime, figures
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LENGTH = 60
+
+# How long an example takes is no property of the code.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def moment(second: float) -> datetime:
@@ -82,6 +85,7 @@ def test_intervals_that_touch_share_no_time() -> None:
     assert intersection([span(1, 5)], [span(5, 9)]) == ()
 
 
+@untimed
 @given(spans, spans)
 def test_union_and_intersection_agree_with_every_second(one: list[Interval], other: list[Interval]) -> None:
     in_one, in_other = covers(one), covers(other)
@@ -91,6 +95,7 @@ def test_union_and_intersection_agree_with_every_second(one: list[Interval], oth
         assert in_both(second) == (in_one(second) and in_other(second))
 
 
+@untimed
 @given(exact, exact)
 def test_what_two_cover_is_what_each_does_less_what_both_do(one: list[Interval], other: list[Interval]) -> None:
     assert total(union(one, other)) == total(one) + total(other) - total(intersection(one, other))
@@ -120,6 +125,7 @@ def test_the_figures_of_a_minute(
     assert seconds(figures(span(0, LENGTH), down, watched)) == expected
 
 
+@untimed
 @given(spans, spans)
 def test_the_figures_are_those_of_counting_every_second(down: list[Interval], watched: list[Interval]) -> None:
     is_down, is_watched = covers(down), covers(watched)
@@ -129,6 +135,7 @@ def test_the_figures_are_those_of_counting_every_second(down: list[Interval], wa
     assert seconds(figures(span(0, LENGTH), down, watched)) == tuple(counted.values())
 
 
+@untimed
 @given(exact, exact, st.integers(0, 10**8))
 def test_the_parts_add_up_to_the_period_to_the_microsecond(
     down: list[Interval], watched: list[Interval], length: int
@@ -139,6 +146,7 @@ def test_the_parts_add_up_to_the_period_to_the_microsecond(
     assert min(uptime.up, uptime.down, uptime.unknown) >= timedelta(0)
 
 
+@untimed
 @given(exact, exact, st.integers(0, 60 * 10**6))
 def test_two_halves_of_a_period_make_the_whole(down: list[Interval], watched: list[Interval], cut: int) -> None:
     middle = NOON + timedelta(microseconds=cut)

@@ -1,0 +1,115 @@
+"""Where mail goes next, asked of a real (small) name server."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import dns.rcode
+import pytest
+
+from fallback_mx.rules.disposition import NoConnection
+from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
+from tests.fakes.dns import NameServer, Records, resolver_for
+
+OURSELVES = Ourselves(frozenset({"mx2.example.test"}), frozenset({"192.0.2.2"}))
+ADDRESSES: Records = {
+    ("mail.example.test.", "A"): ["192.0.2.1"],
+    ("mail.example.test.", "AAAA"): ["2001:db8::1"],
+    ("mx2.example.test.", "A"): ["192.0.2.2"],
+    ("mx3.example.test.", "A"): ["192.0.2.3"],
+    ("other.example.test.", "A"): ["192.0.2.4"],
+    ("alias.example.test.", "A"): ["192.0.2.2"],
+}
+
+
+def mx(*records: str) -> Records:
+    return ADDRESSES | {("example.test.", "MX"): list(records)}
+
+
+def hops(server: NameServer, domain: str = "example.test", chances: tuple[float, ...] = (0.5,)) -> list[NextHop]:
+    async def run() -> list[NextHop]:
+        chance = itertools.cycle(chances).__next__
+        async with resolver_for(server) as resolver:
+            return list(await MxRoute(domain, OURSELVES, resolver, chance).next_hops())
+
+    return asyncio.run(run())
+
+
+def hosts(*records: str, chances: tuple[float, ...] = (0.5,)) -> list[str]:
+    return [hop.host for hop in hops(NameServer(mx(*records)), chances=chances)]
+
+
+def trouble(server: NameServer) -> NoConnection:
+    with pytest.raises(NoConnection) as caught:
+        hops(server)
+    assert caught.value.phase == "route"
+    return caught.value
+
+
+def test_a_configured_route_is_its_hosts_in_order() -> None:
+    hops = [NextHop("a.test"), NextHop("b.test", 2525)]
+    assert asyncio.run(StaticRoute(hops).next_hops()) == tuple(hops)
+
+
+def test_the_most_preferred_host_comes_first() -> None:
+    assert hosts("20 other.example.test.", "10 mail.example.test.", "30 mx2.example.test.") == [
+        "mail.example.test",
+        "other.example.test",
+    ]
+
+
+def test_a_host_brings_its_addresses_of_both_families() -> None:
+    [hop] = hops(NameServer(mx("10 mail.example.test.")))
+    assert hop == NextHop("mail.example.test", 25, ("2001:db8::1", "192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    "ours", ["mx2.example.test.", "MX2.Example.TEST.", "alias.example.test."], ids=["name", "case", "address"]
+)
+def test_neither_we_nor_anything_behind_us_is_a_next_hop(ours: str) -> None:
+    assert hosts("10 mail.example.test.", f"20 {ours}", "30 mx3.example.test.") == ["mail.example.test"]
+
+
+@pytest.mark.parametrize("ours", ["mx2.example.test.", "alias.example.test."])
+@pytest.mark.parametrize("chances", [(0.1, 0.9), (0.9, 0.1)])
+def test_a_host_as_preferred_as_we_are_is_no_next_hop(ours: str, chances: tuple[float, ...]) -> None:
+    found = hosts("10 mail.example.test.", f"20 {ours}", "20 mx3.example.test.", chances=(0.5, *chances))
+    assert found == ["mail.example.test"]
+
+
+def test_equals_come_in_an_order_of_chance() -> None:
+    records = ("10 mail.example.test.", "10 other.example.test.")
+    assert {tuple(hosts(*records, chances=chances)) for chances in [(0.1, 0.9), (0.9, 0.1)]} == {
+        ("mail.example.test", "other.example.test"),
+        ("other.example.test", "mail.example.test"),
+    }
+
+
+def test_a_domain_without_mx_is_its_own_next_hop() -> None:
+    [hop] = hops(NameServer({("example.test.", "A"): ["192.0.2.9"]}))
+    assert hop == NextHop("example.test", 25, ("192.0.2.9",))
+
+
+def test_a_host_without_an_address_leaves_the_others() -> None:
+    assert hosts("10 gone.example.test.", "20 mail.example.test.") == ["mail.example.test"]
+
+
+def test_being_the_only_mx_is_a_loop_and_no_route() -> None:
+    assert "ourselves" in trouble(NameServer(mx("10 mx2.example.test."))).detail
+
+
+def test_a_domain_that_takes_no_mail_has_no_route() -> None:
+    """RFC 7505."""
+    assert "takes no mail" in trouble(NameServer(mx("0 ."))).detail
+
+
+@pytest.mark.parametrize("rcode", [dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NXDOMAIN])
+def test_dns_trouble_is_temporary(rcode: dns.rcode.Rcode) -> None:
+    trouble(NameServer(mx("10 mail.example.test."), broken={"example.test.": rcode}))
+
+
+def test_a_truncated_answer_is_asked_for_again_by_tcp() -> None:
+    server = NameServer(mx("10 mail.example.test."), truncated=frozenset({"example.test."}))
+    assert [hop.host for hop in hops(server)] == ["mail.example.test"]
+    assert ("example.test.", "MX", "tcp") in server.asked
