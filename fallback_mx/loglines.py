@@ -66,8 +66,7 @@ def as_json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
         fields["id"] = event.pop("id")
     fields["event"] = name
     fields.update((key, _shown(value)) for key, value in event.items() if value is not None)
-    # JSON leaves DEL as it is; a terminal does not.
-    return json.dumps(fields, default=str).replace("\x7f", "\\u007f")
+    return json.dumps(fields, default=str)
 
 
 def _quoted(value: object) -> str:

@@ -17,10 +17,10 @@ from tests.fakes.postgres import PostgresServer, SharedQueueDatabase
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    server = PostgresServer(tmp_path_factory.mktemp("postgres") / "data")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
     yield server
-    server.server.cleanup()
+    server.close()
 
 
 @pytest.fixture

@@ -36,12 +36,8 @@ class Program(click.Group):
         **extra: Any,
     ) -> Any:
         try:
+            # A reader that has enough of our output ends this with code 1 in there, without a word.
             code = super().main(args, prog_name or "fallback-mx", complete_var, standalone_mode=False, **extra)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read our output has enough. The interpreter must not try to flush it once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(FAILED)
         except (Exception, KeyboardInterrupt) as error:
             sys.exit(report(error))
         sys.exit(code if isinstance(code, int) else DONE)

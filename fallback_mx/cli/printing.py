@@ -33,8 +33,7 @@ def say(text: str) -> None:
 
 def print_json(value: object) -> None:
     """One line of JSON; datetimes as RFC 3339 in UTC."""
-    # JSON leaves DEL as it is; a terminal does not.
-    click.echo(json.dumps(value, default=_json_default).replace("\x7f", "\\u007f"))
+    click.echo(json.dumps(value, default=_json_default))
 
 
 def _json_default(value: object) -> Any:

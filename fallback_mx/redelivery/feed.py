@@ -120,18 +120,14 @@ class Feed:
 
     async def _refill(self, limit: int) -> int:
         try:
+            # Where the clock has stepped past our own leases, what is in hand must not be claimed a second time.
+            await self._extend_before(self._clock())
             claims = await asyncio.wrap_future(
                 self._queue.claim(self._route, self._owner, limit=limit, lease=self._lease)
             )
         finally:
             self._claiming = None
-        known = self._taken | {load.message.id: load for load in self._waiting}
-        for claim in claims:
-            if claim.message.id in known:
-                # The clock has run past our own lease: this is the one that counts now.
-                known[claim.message.id].claim = claim
-            else:
-                self._waiting.append(Load(claim, self._queue))
+        self._waiting.extend(Load(claim, self._queue) for claim in claims)
         self.stir()
         return len(claims)
 
@@ -192,9 +188,13 @@ class Feed:
         """Extend every lease in hand before it ends; for ever."""
         while True:
             await asyncio.sleep(self._lease.total_seconds() / 4)
-            for load in [*self._taken.values(), *self._waiting]:
-                if load.claim.until - self._clock() < self._lease / 2:
-                    await self._extend(load)
+            await self._extend_before(self._clock() + self._lease / 2)
+
+    async def _extend_before(self, moment: datetime) -> None:
+        """Extend those leases in hand that end before this moment."""
+        for load in [*self._taken.values(), *self._waiting]:
+            if load.claim.until <= moment:
+                await self._extend(load)
 
     async def _extend(self, load: Load) -> None:
         until = self._clock() + self._lease

@@ -1,15 +1,19 @@
 """How much the primary may be given next: a canary first, then more by success, half on trouble.
 
 Additive increase, multiplicative decrease. A server that has just come back gets one connection and one message; once
-that is delivered a connection more for every round of successes, up to the limit. A refused connection while others
-work means that the server's own limit is found: it is respected, and tried again ever more rarely.
+that is delivered a connection more for every round of successes, up to the limit. Strain halves them, and makes the
+next rounds longer. A refused connection while others work means that the server's own limit is found: it is respected,
+and tried again ever more rarely.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-MOST_PATIENCE = 1000
+# How many successes a connection must show at most before another is opened: after strain, which may pass, and after a
+# refused connection, which shows a limit that somebody has set.
+PATIENCE_AFTER_TROUBLE = 32
+PATIENCE_AFTER_REFUSAL = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,13 @@ def troubled(ramp: Ramp) -> Ramp:
     """The next hop shows strain. What all its connections report at once counts once."""
     if ramp.echoes > 0:
         return replace(ramp, successes=0, echoes=ramp.echoes - 1)
-    return replace(ramp, connections=max(1, ramp.connections // 2), successes=0, echoes=ramp.connections - 1)
+    return replace(
+        ramp,
+        connections=max(1, ramp.connections // 2),
+        successes=0,
+        patience=max(ramp.patience, min(ramp.patience * 2, PATIENCE_AFTER_TROUBLE)),
+        echoes=ramp.connections - 1,
+    )
 
 
 def crowded(ramp: Ramp, working: int) -> Ramp:
@@ -51,7 +61,7 @@ def crowded(ramp: Ramp, working: int) -> Ramp:
         ramp,
         connections=max(1, min(ramp.connections, working)),
         successes=0,
-        patience=min(ramp.patience * 10, MOST_PATIENCE),
+        patience=min(ramp.patience * 10, PATIENCE_AFTER_REFUSAL),
     )
 
 

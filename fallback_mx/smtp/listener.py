@@ -89,7 +89,7 @@ class Listener:
         self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
-        self._commits: dict[asyncio.Future[tuple[str, ...]], Spool] = {}
+        self._commits: set[asyncio.Future[tuple[str, ...]]] = set()
         self._stopping = False
         self._quiet = asyncio.Event()
         self.configure(settings)
@@ -209,12 +209,12 @@ class Listener:
         )
 
     def accept(self, envelopes: Sequence[Envelope], spool: Spool) -> asyncio.Future[tuple[str, ...]]:
-        """Commit. The spool stays open until that is done, whether or not anybody still waits for it."""
+        """Commit, and close the spool when that is done, whether or not anybody still waits for it."""
         future = asyncio.wrap_future(self._queue.accept(envelopes, spool), loop=self.loop)
-        self._commits[future] = spool
+        self._commits.add(future)
 
         def done(future: asyncio.Future[tuple[str, ...]]) -> None:
-            del self._commits[future]
+            self._commits.discard(future)
             self._notice_quiet()
             size = spool.size
             spool.close()
@@ -223,6 +223,3 @@ class Listener:
 
         future.add_done_callback(done)
         return future
-
-    def is_committing(self, spool: Spool) -> bool:
-        return any(each is spool for each in self._commits.values())

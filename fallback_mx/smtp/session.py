@@ -361,20 +361,25 @@ class Session(SMTP):
         intake = _Intake(spool, settings.max_message_size)
         try:
             await read_content(self._wire, intake.write, self._on_block(intake))
-            refusal = self._object(intake)
-            reply = refusal or await self._commit(transaction, spool)
         except Untrusted as error:
+            spool.close()
             self._listener.events.refused(self.client_address, "", "line_ends", "554 5.6.0")
             await self._leave(f"554 5.6.0 {str(error)[:1].upper()}{str(error)[1:]}")
             return None
         except _Endless:
+            spool.close()
             self._listener.events.refused(self.client_address, "", "size", "552 5.3.4")
             await self._leave("552 5.3.4 Message too large")
             return None
-        finally:
-            # After a commit that goes on without us the listener closes it.
-            if not self._listener.is_committing(spool):
-                spool.close()
+        except BaseException:
+            spool.close()
+            raise
+        reply = self._object(intake)
+        if reply:
+            spool.close()
+        else:
+            # From here on the spool is the listener's: the commit goes on even if this session does not.
+            reply = await self._commit(transaction, spool)
         self._extend(COMMAND_TIMEOUT_SECONDS)
         return self._say(reply)
 

@@ -175,5 +175,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _json(body: object, status_code: int = 200, headers: Any = None) -> Response:
     # ASCII alone, so that nothing in a name or a reply reaches a terminal as a control character.
-    text = json.dumps(body).replace("\x7f", "\\u007f") + "\n"
-    return Response(text, status_code, headers, media_type="application/json")
+    return Response(json.dumps(body) + "\n", status_code, headers, media_type="application/json")

@@ -92,6 +92,7 @@ class HttpServer:
             self._app,
             http=type("_Connection", (_Connection,), {"patience_seconds": self._patience_seconds}),
             ws="none",
+            interface="asgi3",
             loop="none",
             lifespan="off",
             log_config=None,

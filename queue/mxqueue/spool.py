@@ -33,7 +33,6 @@ class Spool:
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
-        self._hash.update(data)
         if self._file is None:
             self._pieces.append(data)
             if self.size <= MEMORY_LIMIT:
@@ -41,13 +40,15 @@ class Spool:
             self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  # it lives as long as the spool
             data = b"".join(self._pieces)
             self._pieces.clear()
+        self._hash.update(data)
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
 
     @property
     def sha256(self) -> bytes:
-        return self._hash.digest()
+        # What fits in memory is hashed when somebody asks: the writer's thread, and not the one that reads the wire.
+        return self._hash.digest() if self._file is not None else sha256(b"".join(self._pieces)).digest()
 
     def chunks(self) -> Iterator[bytes]:
         if self._file is None:

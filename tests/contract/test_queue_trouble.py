@@ -146,8 +146,35 @@ FRAMES_OF_FIRST_INDEX = 4062  # what the first 32 KiB of the log's index point t
 
 def test_a_disk_that_fills_up_where_the_logs_index_must_grow_is_full_and_not_broken(small_disk: Path) -> None:
     queue = Queue.open(f"sqlite:///{small_disk}/queue.db", node="mx2", exclusive=True)
-    done = threading.Event()
-    reading = queue.read(lambda connection: (connection.execute(text("SELECT * FROM message")).all(), done.wait()))
+    with reader_in_the_way(queue):
+        refused = fill_up_at_the_end_of_the_index(queue, small_disk)
+
+        assert isinstance(refused, QueueFull)
+        assert accept(queue)
+        assert is_intact(queue)
+    queue.close()
+
+
+@contextmanager
+def reader_in_the_way(queue: Queue) -> Iterator[None]:
+    """A reader whose snapshot keeps the log from beginning anew."""
+    reads, done = threading.Event(), threading.Event()
+
+    def look(connection: Connection) -> None:
+        connection.execute(text("SELECT * FROM message")).all()
+        reads.set()
+        done.wait()
+
+    reading = queue.read(look)
+    reads.wait()
+    try:
+        yield
+    finally:
+        done.set()
+        reading.result()
+
+
+def fill_up_at_the_end_of_the_index(queue: Queue, small_disk: Path) -> QueueError:
     log = small_disk / "queue.db-wal"
     while (frames := log.stat().st_size // FRAME_OCTETS) < FRAMES_OF_FIRST_INDEX - 100:
         accept(queue, content=bytes(90_000))
@@ -155,13 +182,7 @@ def test_a_disk_that_fills_up_where_the_logs_index_must_grow_is_full_and_not_bro
 
     _, refused = accept_until_refused(queue, bytes(3000))
     (small_disk / "ballast").unlink()
-
-    assert isinstance(refused, QueueFull)
-    assert accept(queue)
-    assert is_intact(queue)
-    done.set()
-    reading.result()
-    queue.close()
+    return refused
 
 
 def fail_like_a_broken_disk(connection: Connection) -> None:
@@ -222,8 +243,8 @@ def test_returned_pages_make_the_file_smaller(tmp_path: Path) -> None:
 # PostgreSQL -----------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_is_restarted_is_found_again(tmp_path_factory: pytest.TempPathFactory) -> None:
-    server = PostgresServer(tmp_path_factory.mktemp("restarted") / "data")
+def test_a_server_that_is_restarted_is_found_again() -> None:
+    server = PostgresServer()
     queue = Queue.open(server.url("postgres"), node="mx2", exclusive=True)
     accepted = [accept(queue)]
     server.stop()
@@ -238,7 +259,7 @@ def test_a_server_that_is_restarted_is_found_again(tmp_path_factory: pytest.Temp
     assert queue.trouble is None
     assert [each.id for each in queue.list().result()] == accepted
     queue.close()
-    server.server.cleanup()
+    server.close()
 
 
 @pytest.fixture
@@ -301,13 +322,14 @@ def test_a_server_turned_standby_is_unavailable_and_its_connection_let_go(
     set_read_only = f"ALTER DATABASE {database} SET default_transaction_read_only"
     with postgres_server.connect() as connection:
         connection.execute(f"{set_read_only} = on")
-        end_connections(postgres_server)
+    end_connections(postgres_server)
 
-        with pytest.raises(QueueUnavailable, match="read-only"):
-            accept(server_queue)
-        assert isinstance(server_queue.ping().exception(), QueueUnavailable)
-        assert isinstance(server_queue.trouble, QueueUnavailable)
+    with pytest.raises(QueueUnavailable, match="read-only"):
+        accept(server_queue)
+    assert isinstance(server_queue.ping().exception(), QueueUnavailable)
+    assert isinstance(server_queue.trouble, QueueUnavailable)
 
+    with postgres_server.connect() as connection:
         connection.execute(f"{set_read_only} = off")
     assert accept(server_queue)
 

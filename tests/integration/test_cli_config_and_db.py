@@ -209,6 +209,22 @@ def test_an_unreachable_database_server_is_code_4_and_its_password_is_not_said(o
     assert "s3cret" not in result.output
 
 
+def test_the_same_commands_work_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    operator = Operator(tmp_path, postgres_url)
+    assert operator.run("queue", "list").exit_code == 4
+    assert operator.json("db", "migrate") == [{"migrated": True}]
+    kept, gone = operator.accept("bob@example.org"), operator.accept("dave@example.net", route="other")
+    assert operator.run("queue", "hold", kept).exit_code == 0
+    assert operator.run("queue", "remove", gone, "--yes").exit_code == 0
+    assert operator.ids() == [kept]
+    assert operator.states(kept) == ["held"]
+    assert operator.run("queue", "cat", kept).stdout_bytes.endswith(b"World\r\n")
+    assert operator.json("queue", "count")[0]["messages"] == 1
+    assert operator.json("status")[0]["primaries"][0]["queue"]["held_messages"] == 1
+    assert operator.json("outage", "list")[0]["kind"] == "uptime"
+    assert operator.json("db", "check") == [{"ok": True, "problems": [], "messages": 1}]
+
+
 def _leaves(command: click.Command, *words: str) -> list[tuple[str, ...]]:
     if not isinstance(command, click.Group):
         return [words]

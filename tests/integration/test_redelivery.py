@@ -302,6 +302,21 @@ def test_a_recovery_ends_the_wait_for_the_next_connection(tmp_path: Path) -> Non
     on_a_rig(tmp_path, use, Sink(replies={"banner": "421 4.3.2 Starting"}))
 
 
+def test_a_primary_that_has_gone_away_is_asked_once_and_not_once_a_connection(tmp_path: Path) -> None:
+    async def use(r: Rig) -> None:
+        r.accept_many(100)
+        async with r.running() as drain:
+            await until(lambda: r.events.named("drain_ended"), "the first drain to end")
+            assert drain.status.allowed_connections == 5
+            await r.sink.stop()
+            r.accept_many(20)
+            drain.wake()
+            await until(lambda: len(r.events.named("drain_ended")) == 2, "the second drain to end")
+            assert [each.phase for each in r.primary.observations if not each.good] == ["connect"]
+
+    on_a_rig(tmp_path, use)
+
+
 def test_trouble_with_the_way_is_no_observation_of_the_primary(tmp_path: Path) -> None:
     async def lost() -> Courier:
         raise NoConnection("route", "no name server answers")

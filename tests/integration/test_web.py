@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Receive, Scope, Send
 
 from fallback_mx.web.app import UNHURRIED, Check, Pace, make_app
 from fallback_mx.web.metrics import Figures, Metrics
@@ -55,16 +56,23 @@ class House:
 
 
 class Face:
-    """The web face on a port of its own, its event loop in a thread."""
+    """The web face on a port of its own, its event loop in a thread. `furnish` puts a new house behind it."""
 
-    def __init__(self, view: Any = None, *, pace: Pace = UNHURRIED, patience_seconds: float = 10.0) -> None:
-        self.house = House() if view is None else view
-        self.metrics = Metrics("9.9.9", ["main"])
-        self.failures: list[tuple[str, BaseException]] = []
+    def __init__(self, house: House | None = None, *, pace: Pace = UNHURRIED, patience_seconds: float = 10.0) -> None:
+        self.furnish(house or House(), pace)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
-        app = make_app(self.house, self.metrics, lambda part, error: self.failures.append((part, error)), pace)
-        self.server = HttpServer(app, "127.0.0.1", 0, patience_seconds)
+        self.server = HttpServer(self._serve, "127.0.0.1", 0, patience_seconds)
+
+    def furnish(self, house: House, pace: Pace = UNHURRIED) -> None:
+        self.house = house
+        self.metrics = Metrics("9.9.9", ["main"])
+        failures: list[tuple[str, BaseException]] = []
+        self.failures = failures
+        self._app = make_app(house, self.metrics, lambda part, error: failures.append((part, error)), pace)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
     def __enter__(self) -> Face:
         self._thread.start()
@@ -104,10 +112,16 @@ class Face:
         return socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
 
 
+@pytest.fixture(scope="module")
+def started() -> Iterator[Face]:
+    with Face() as one:
+        yield one
+
+
 @pytest.fixture
-def face() -> Iterator[Face]:
-    with Face() as started:
-        yield started
+def face(started: Face) -> Face:
+    started.furnish(House())
+    return started
 
 
 def test_livez_answers_without_asking_the_service_anything(face: Face) -> None:

@@ -70,9 +70,28 @@ def test_trouble_with_the_canary_keeps_it_a_canary() -> None:
     assert ramp.connections == 1
 
 
-def test_after_trouble_growth_starts_over() -> None:
-    ramp = after(troubled(full()), 1)
+def test_after_trouble_growth_takes_more_successes() -> None:
+    ramp = troubled(full())
     assert ramp.connections == 2
+    assert after(ramp, 3).connections == 2
+    assert after(ramp, 4).connections == 3
+
+
+def test_a_server_that_shows_strain_again_and_again_is_pressed_ever_more_rarely_up_to_a_point() -> None:
+    ramp, needed = Ramp(connections=2, is_canary=False), []
+    for _ in range(7):
+        successes = 0
+        while ramp.connections < 3:
+            ramp, successes = after(ramp, 1), successes + 1
+        needed.append(successes)
+        for _ in range(3):
+            ramp = troubled(ramp)
+    assert needed == [2, 6, 12, 24, 48, 96, 96]
+
+
+def test_strain_does_not_make_us_forget_a_limit_that_was_found() -> None:
+    limited = Ramp(connections=3, is_canary=False, patience=1000)
+    assert troubled(limited).patience == 1000
 
 
 def test_a_connection_refused_next_to_working_ones_shows_the_room_there_is() -> None:
