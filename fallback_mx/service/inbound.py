@@ -49,7 +49,7 @@ class Inbound:
     def session_closed(self) -> None:
         self._metrics.session_closed()
 
-    def trouble(self, part: str, error: Exception) -> None:
+    def trouble(self, part: str, error: BaseException) -> None:
         """Said once in a while: a full disk would otherwise fill what is left of it with lines about itself."""
         key = (part, type(error).__name__)
         now = time.monotonic()

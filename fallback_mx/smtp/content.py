@@ -1,67 +1,45 @@
-"""Reads message content off the wire: streaming, with a fixed memory, strict about line ends.
+"""Message content as it comes off the wire: in pieces, with a fixed memory, strict about line ends.
 
 The end of data is CRLF.CRLF and nothing else (RFC 5321, section 4.1.1.4). A bare CR, a bare LF or a NUL anywhere
 raises `Untrusted` at once: a server behind us might see another end there, and with it a second message that nobody
 checked (SMTP smuggling). The caller then refuses and closes; what follows on that connection is never read as
-commands.
+commands. No socket is known here.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 END = b"\r\n.\r\n"
-BLOCK = 256 * 1024
 
 
 class Untrusted(Exception):
     """The stream has an octet that different servers read differently. The text is for the sender."""
 
 
-class WireReader(asyncio.StreamReader):
-    """A StreamReader that can be asked what it holds, and takes back what was read too far."""
+class ContentReader:
+    """Takes octets in whatever pieces they come, and hands them to `write` with the dots unstuffed."""
 
-    _buffer: bytearray
-    _eof: bool
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+        # The two octets before what is not yet handed on stay in front: the line end that a dot needs to be stuffing.
+        # The content begins as if behind a line end, so that a lone dot at once is its end.
+        self._pending = bytearray(b"\r\n")
 
-    def has_line(self) -> bool:
-        """Whether a whole line, or the end of the stream, can be had without waiting."""
-        return self._eof or b"\n" in self._buffer
-
-    def push_back(self, data: bytes | bytearray) -> None:
-        self._buffer[:0] = data
-
-    def discard(self) -> None:
-        """Forget what came and was not read yet (RFC 3207, section 4.2)."""
-        self._buffer.clear()
-
-
-async def read_content(reader: WireReader, write: Callable[[bytes], None], on_block: Callable[[int], None]) -> None:
-    """Read content up to its end and hand it to `write`, dots unstuffed, in blocks.
-
-    `on_block` is told the octets of each block before it is looked at: it resets timers and may raise. Raises
-    Untrusted, asyncio.IncompleteReadError where the stream ends first, and whatever `write` or `on_block` raise.
-    """
-    # The two octets before what is not yet handed on stay in front: the line end that a dot needs to be stuffing.
-    # The content begins as if behind a line end, so that a lone dot at once is its end.
-    pending = bytearray(b"\r\n")
-    while True:
-        block = await reader.read(BLOCK)
-        if not block:
-            raise asyncio.IncompleteReadError(bytes(pending[2:]), None)
-        on_block(len(block))
+    def feed(self, octets: bytes | bytearray) -> bytes | None:
+        """Take these octets; what stood behind the end of data once it has come, else None. Raises Untrusted."""
+        pending = self._pending
         searched = max(0, len(pending) - len(END) + 1)
-        pending += block
+        pending += octets
         end = pending.find(END, searched)
         if end >= 0:
-            reader.push_back(pending[end + len(END) :])
-            write(_plain(bytes(pending[: end + 2])))
-            return
+            self._write(_plain(bytes(pending[: end + 2])))
+            return bytes(pending[end + len(END) :])
         cut = len(pending) - len(END) + 1
         if cut > 2:
-            write(_plain(bytes(pending[:cut])))
+            self._write(_plain(bytes(pending[:cut])))
             del pending[: cut - 2]
+        return None
 
 
 def _plain(octets: bytes) -> bytes:
@@ -69,11 +47,11 @@ def _plain(octets: bytes) -> bytes:
     # A CR or LF at the very edge is half of a pair whose other half stands in the neighbouring piece.
     start = 1 if octets.startswith(b"\n") else 0
     stop = len(octets) - 1 if octets.endswith(b"\r") else len(octets)
-    rest = octets[start:stop].replace(b"\r\n", b"")
-    if b"\n" in rest:
+    pairs = octets.count(b"\r\n", start, stop)
+    if octets.count(b"\n", start, stop) != pairs:
         raise Untrusted("bare LF in the message: lines must end with CRLF")
-    if b"\r" in rest:
+    if octets.count(b"\r", start, stop) != pairs:
         raise Untrusted("bare CR in the message: lines must end with CRLF")
-    if b"\0" in rest:
+    if b"\0" in octets:
         raise Untrusted("NUL in the message")
     return octets.replace(b"\r\n.", b"\r\n")[2:]

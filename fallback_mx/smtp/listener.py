@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class Events(Protocol):
     def session_limit(self, client_address: str, limit: str) -> None: ...
     def session_opened(self) -> None: ...
     def session_closed(self) -> None: ...
-    def trouble(self, part: str, error: Exception) -> None: ...
+    def trouble(self, part: str, error: BaseException) -> None: ...
 
 
 class Intake(Protocol):
@@ -66,6 +67,16 @@ class Intake(Protocol):
 
     def accept(self, envelopes: Sequence[Envelope], content: Content) -> Future[tuple[str, ...]]: ...
     def new_id(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Commit:
+    """A message between its final dot and its reply."""
+
+    future: Future[tuple[str, ...]]
+    envelopes: Sequence[Envelope]
+    spool: Spool
+    answer: Callable[[Future[tuple[str, ...]]], None]
 
 
 class Listener:
@@ -89,7 +100,9 @@ class Listener:
         self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
-        self._commits: set[asyncio.Future[tuple[str, ...]]] = set()
+        self._commits: set[_Commit] = set()
+        self._done: deque[_Commit] = deque()
+        self._is_called = False
         self._stopping = False
         self._quiet = asyncio.Event()
         self.configure(settings)
@@ -147,7 +160,9 @@ class Listener:
         for session in list(self._sessions):
             session.abort()
         if self._commits:
-            await asyncio.wait(list(self._commits))
+            # What is being committed is committed, however long the disk takes.
+            self._quiet.clear()
+            await self._quiet.wait()
 
     # For sessions -----------------------------------------------------------------------------------------------
 
@@ -208,18 +223,30 @@ class Listener:
             id=queue_id,
         )
 
-    def accept(self, envelopes: Sequence[Envelope], spool: Spool) -> asyncio.Future[tuple[str, ...]]:
-        """Commit, and close the spool when that is done, whether or not anybody still waits for it."""
-        future = asyncio.wrap_future(self._queue.accept(envelopes, spool), loop=self.loop)
-        self._commits.add(future)
+    def commit(
+        self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Future[tuple[str, ...]]], None]
+    ) -> None:
+        """Put this in the queue and then `answer`, on the event loop. The spool is closed when that is done, whether
+        or not anybody still waits for it."""
+        work = _Commit(self._queue.accept(envelopes, spool), envelopes, spool, answer)
+        self._commits.add(work)
+        work.future.add_done_callback(lambda future: self._on_commit(work))
 
-        def done(future: asyncio.Future[tuple[str, ...]]) -> None:
-            self._commits.discard(future)
-            self._notice_quiet()
-            size = spool.size
-            spool.close()
-            if not future.cancelled() and future.exception() is None:
-                self.events.accepted(future.result(), envelopes, size)
+    def _on_commit(self, work: _Commit) -> None:
+        """On the writer's thread: what one transaction committed is answered in one turn of the loop."""
+        self._done.append(work)
+        if not self._is_called:
+            self._is_called = True
+            self.loop.call_soon_threadsafe(self._answer)
 
-        future.add_done_callback(done)
-        return future
+    def _answer(self) -> None:
+        # Lowered first: what is appended from now on calls again.
+        self._is_called = False
+        while self._done:
+            work = self._done.popleft()
+            self._commits.discard(work)
+            work.answer(work.future)
+            work.spool.close()
+            if work.future.exception() is None:
+                self.events.accepted(work.future.result(), work.envelopes, work.spool.size)
+        self._notice_quiet()

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallback_mx.smtp.content import BLOCK, END, Untrusted, WireReader, read_content
+from fallback_mx.smtp.content import END, ContentReader, Untrusted
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: bytes(o for o in line if o not in b"\r\n\0")), max_size=12)
 CUTS = st.lists(st.integers(1, 9), min_size=1, max_size=200)
 
 
 def read(wire: bytes, cuts: list[int] | None = None) -> tuple[bytes, bytes]:
-    """The content read off this wire, handed over in pieces of the given sizes, and what was left for later."""
-
-    async def run() -> tuple[bytes, bytes]:
-        reader = WireReader(limit=1024)
-        got: list[bytes] = []
-
-        async def feed() -> None:
-            position, turn = 0, 0
-            while position < len(wire):
-                size = cuts[turn % len(cuts)] if cuts else len(wire)
-                reader.feed_data(wire[position : position + size])
-                position, turn = position + size, turn + 1
-                await asyncio.sleep(0)
-            reader.feed_eof()
-
-        feeding = asyncio.create_task(feed())
-        await read_content(reader, got.append, lambda octets: None)
-        await feeding
-        return b"".join(got), await reader.read()
-
-    return asyncio.run(run())
+    """The content read off this wire, handed over in pieces of the given sizes, and what stood behind its end."""
+    got: list[bytes] = []
+    reader = ContentReader(got.append)
+    position, turn = 0, 0
+    while position < len(wire):
+        size = cuts[turn % len(cuts)] if cuts else len(wire)
+        rest = reader.feed(wire[position : position + size])
+        position, turn = position + size, turn + 1
+        if rest is not None:
+            return b"".join(got), rest + wire[position:]
+    raise EOFError("the end of data never came")
 
 
 @given(LINES, CUTS)
@@ -60,18 +48,13 @@ def test_dots_at_the_start_of_a_line_are_unstuffed_once(wire: bytes, content: by
         assert read(wire, [size]) == (content, b"")
 
 
-def test_content_larger_than_a_block_is_handed_on_in_pieces() -> None:
-    content = (b"x" * 76 + b"\r\n") * (3 * BLOCK // 78)
+def test_large_content_is_handed_on_as_it_comes() -> None:
     pieces: list[bytes] = []
-
-    async def run() -> None:
-        reader = WireReader(limit=1024)
-        reader.feed_data(content + b".\r\n")
-        await read_content(reader, pieces.append, lambda octets: None)
-
-    asyncio.run(run())
-    assert b"".join(pieces) == content
-    assert len(pieces) > 1
+    reader = ContentReader(pieces.append)
+    line = b"x" * 76 + b"\r\n"
+    for count in range(1, 1001):
+        assert reader.feed(line) is None
+        assert len(b"".join(pieces)) >= count * len(line) - len(END)
 
 
 @pytest.mark.parametrize(
@@ -99,16 +82,6 @@ def test_any_octets_are_either_refused_or_read_as_one_message(junk: bytes, cuts:
     assert rest == wire[end + len(END) - 2 :]
 
 
-def test_a_stream_that_ends_first_is_no_message() -> None:
-    with pytest.raises(asyncio.IncompleteReadError):
+def test_content_without_an_end_is_no_message() -> None:
+    with pytest.raises(EOFError):
         read(b"Subject: x\r\n\r\nhalf\r\n.")
-
-
-def test_pushed_back_octets_are_read_again() -> None:
-    async def run() -> bytes:
-        reader = WireReader()
-        reader.feed_data(b"c\r\n")
-        reader.push_back(b"ab")
-        return await reader.readuntil(b"\n")
-
-    assert asyncio.run(run()) == b"abc\r\n"

@@ -1,0 +1,273 @@
+"""One inbound connection: octets into lines or content, replies into octets, and what keeps a client from hurting us.
+
+Everything here happens in the callback that brings the octets: no task and no future is made for a command. Input that
+cannot be used yet waits in the kernel. A client that is slow to send, or does not read what it is told, is cut off by
+one timer a connection that looks at a deadline now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import Any
+
+from aiosmtpd.smtp import SMTP
+
+from fallback_mx.smtp.content import ContentReader
+
+COMMAND_LIMIT = 2048  # RFC 5321, section 4.5.3.1.4 asks for 512 and for room for parameters
+INPUT_LIMIT = 64 * 1024
+COMMAND_TIMEOUT_SECONDS = 300.0  # section 4.5.3.2.7
+BLOCK_TIMEOUT_SECONDS = 180.0  # section 4.5.3.2.5
+LINGER_SECONDS = 5.0
+
+
+class Wire(SMTP):
+    """The connection under a session. Built on aiosmtpd's protocol class, with reading and writing of its own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Neither SMTP.__init__, which builds three tables by reflection for every connection, nor that of the stream
+        # protocol, whose reader wants a task: only what lies under both.
+        asyncio.streams.FlowControlMixin.__init__(self, loop)
+        self.loop = loop
+        self.transport: Any = None
+        self.client_address = ""
+        self.is_tls = False
+        self._input = bytearray()
+        self._out: list[bytes] = []
+        self._content: ContentReader | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._is_waiting = False
+        self._is_leaving = False
+        self._has_ended = False
+        self._is_reading = True
+        self._is_choked = False
+
+    # For the session --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def opened(self) -> None:
+        """The connection stands: greet."""
+
+    @abstractmethod
+    def lost(self) -> None:
+        """The connection is gone."""
+
+    @abstractmethod
+    def obey(self, line: bytes) -> None:
+        """Carry out a command, given without its CRLF."""
+
+    @abstractmethod
+    def take(self, octets: int) -> None:
+        """So many octets of content have come, and are about to be looked at."""
+
+    @abstractmethod
+    def content_ended(self) -> None:
+        """The end of data has been read."""
+
+    @abstractmethod
+    def refuse_stream(self, error: Exception) -> None:
+        """The content raised this: say so and leave."""
+
+    @abstractmethod
+    def timed_out(self) -> None:
+        """The client kept us waiting for too long and is about to be cut off."""
+
+    def say(self, reply: str) -> None:
+        """Reply; it goes out with the others of this turn (RFC 2920, section 3.2)."""
+        self._out.append(reply.encode("ascii", "replace") + b"\r\n")
+
+    def say_raw(self, reply: bytes) -> None:
+        """Reply with octets that are ready, CRLF included."""
+        self._out.append(reply)
+
+    def read_content(self, reader: ContentReader) -> None:
+        """What comes next is content."""
+        self._content = reader
+        self.extend(BLOCK_TIMEOUT_SECONDS)
+
+    def wait(self) -> None:
+        """Look at no further input until `go_on`: something is being done that takes its time."""
+        self._is_waiting = True
+        self._deadline = float("inf")
+
+    def go_on(self) -> None:
+        """What was waited for is done, and its reply said."""
+        self._is_waiting = False
+        self.extend(COMMAND_TIMEOUT_SECONDS)
+        self._advance()
+
+    def leave(self) -> None:
+        """End the connection once what was said is sent. What still comes is thrown away for a moment: closing on
+        unread input resets the connection, and the reset may swallow the reply."""
+        if self._is_leaving or self.transport is None:
+            return
+        self._is_leaving = True
+        self._flush()
+        self._input.clear()
+        if self._has_ended or self.is_tls or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self._deadline = min(self._deadline, self.loop.time() + LINGER_SECONDS)
+            self._tick()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client is between commands, and nothing of its is being worked on."""
+        return not self._is_waiting and self._content is None
+
+    @property
+    def is_leaving(self) -> bool:
+        return self._is_leaving
+
+    def extend(self, seconds: float) -> None:
+        """Give the client so much time from now."""
+        self._deadline = self.loop.time() + seconds
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    # For asyncio ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        self.client_address = peer[0] if peer else ""
+        self.extend(COMMAND_TIMEOUT_SECONDS)
+        self._tick()
+        self.opened()
+        self._flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.transport = None
+        self._content = None
+        self._input.clear()
+        self.lost()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_leaving:
+            return
+        self._input += data
+        if not self._is_waiting:
+            self._advance()
+        elif len(self._input) > INPUT_LIMIT:
+            self._let_read(False)
+
+    def eof_received(self) -> bool:
+        # A client may close its half after the final dot and still wait for the reply. TLS has no such half.
+        self._has_ended = True
+        if self._is_leaving:
+            return False
+        if not self._is_waiting:
+            self.leave()
+        return not self.is_tls
+
+    def pause_writing(self) -> None:
+        # It does not read what it is told: neither do we.
+        self._is_choked = True
+        self._let_read(False)
+
+    def resume_writing(self) -> None:
+        self._is_choked = False
+        if not self._is_waiting:
+            self._advance()
+
+    # Turns ------------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Use the input as far as it can be used now, then send what was said to it."""
+        while self._input and not (self._is_waiting or self._is_leaving or self._is_choked):
+            if not (self._read_content() if self._content is not None else self._read_command()):
+                break
+        self._flush()
+        if self._has_ended and not self._is_waiting:
+            self.leave()
+        self._let_read(not self._is_choked and not (self._is_waiting and len(self._input) > INPUT_LIMIT))
+
+    def _read_command(self) -> bool:
+        """Obey the first line of the input; False if there is none yet."""
+        buffer = self._input
+        end = buffer.find(b"\n")
+        if end > COMMAND_LIMIT or (end < 0 and len(buffer) > COMMAND_LIMIT):
+            self.say("500 5.5.2 Line too long")
+            self.leave()
+            return False
+        if end < 0:
+            return False
+        line = bytes(buffer[: end - 1])
+        if buffer[end - 1 : end] != b"\r" or b"\r" in line or b"\0" in line:
+            # Where a line ends is not agreed upon: nothing that follows can be trusted.
+            self.say("500 5.5.2 Lines must end with CRLF")
+            self.leave()
+            return False
+        del buffer[: end + 1]
+        self.extend(COMMAND_TIMEOUT_SECONDS)
+        self.obey(line)
+        return True
+
+    def _read_content(self) -> bool:
+        """Feed the input to the content; False while its end has not come."""
+        assert self._content is not None
+        self.extend(BLOCK_TIMEOUT_SECONDS)
+        octets, self._input = self._input, bytearray()
+        try:
+            self.take(len(octets))
+            rest = self._content.feed(octets)
+        except Exception as error:
+            self._content = None
+            self.refuse_stream(error)
+            return False
+        if rest is None:
+            return False
+        self._content = None
+        self._input += rest
+        self.content_ended()
+        return True
+
+    def _flush(self) -> None:
+        if self._out and self.transport is not None:
+            self.transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+        self._out.clear()
+
+    def _let_read(self, wanted: bool) -> None:
+        if wanted is not self._is_reading and self.transport is not None and not self.transport.is_closing():
+            self._is_reading = wanted
+            if wanted:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def _tick(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        remaining = self._deadline - self.loop.time()
+        if remaining <= 0:
+            if not self._is_leaving:
+                self.timed_out()
+            # Not close(): it waits for a client that never reads to take what we have written.
+            self.abort()
+            return
+        self._timer = self.loop.call_later(min(remaining + 0.01, 30.0), self._tick)
+
+    async def encrypt(self, context: Any) -> None:
+        """Speak TLS from now on. What came before the handshake is discarded (RFC 3207, section 4.2).
+
+        Raises OSError, ssl.SSLError included, where the client does not manage.
+        """
+        self._flush()
+        self._input.clear()
+        transport = await self.loop.start_tls(
+            self.transport, self, context, server_side=True, ssl_handshake_timeout=60.0
+        )
+        if transport is None:
+            raise ConnectionResetError
+        self.transport = transport
+        self.is_tls = True
+        self._is_reading = True
+        self._input.clear()
