@@ -49,7 +49,7 @@ class NameServer:
             response.answer.append(dns.rrset.from_text_list(name, 60, "IN", kind, self.records[name, kind]))
         elif not any(known == name for known, _ in self.records):
             response.set_rcode(dns.rcode.NXDOMAIN)
-        return response.to_wire()
+        return response.to_wire(want_shuffle=False)
 
 
 class _Udp(asyncio.DatagramProtocol):
