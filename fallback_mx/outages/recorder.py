@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from ulid import ULID
-
 from fallback_mx.outages import spans
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.spans import Span, Watch
 from fallback_mx.rules.health import Event, EventKind, Observation
+from mxqueue.ids import Ids
+from mxqueue.model import utc_now
 
 V = TypeVar("V", Span, Watch)
 
@@ -30,6 +30,7 @@ class Recorder:
         self._primary = primary
         self._log = log
         self._max_gap = max_gap
+        self._ids = Ids(utc_now)
         self._watch: Watch | None = None
         self._unwritten_spans: dict[str, Span] = {}
         self._unwritten_watches: dict[str, Watch] = {}
@@ -45,12 +46,12 @@ class Recorder:
         """Take down an observation, and what it did to the outage in hand."""
         for event in events:
             if event.kind is EventKind.STARTED:
-                self.span = spans.started(str(ULID()), self._primary, self._log.node, event)
+                self.span = spans.started(self._ids.new(), self._primary, self._log.node, event)
             assert self.span is not None
             self.span = self.span.after(event)
             self._unwritten_spans[self.span.id] = self.span
         if self._watch is None or not self._watch.reaches(observation.at, self._max_gap):
-            self._watch = Watch(str(ULID()), self._primary, self._log.node, observation.at, observation.ended_at)
+            self._watch = Watch(self._ids.new(), self._primary, self._log.node, observation.at, observation.ended_at)
         else:
             self._watch = self._watch.extended(observation)
         self._unwritten_watches[self._watch.id] = self._watch

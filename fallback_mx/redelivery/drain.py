@@ -214,6 +214,7 @@ class Drain:
                 await asyncio.wait(self._workers, timeout=self._settings.grace_seconds)
         finally:
             self._is_draining = False
+        await self._settler.finish(self._settings.grace_seconds)
         await self._give_back()
         self._events.drain_ended(self._settler.delivered - delivered, self._loop.time() - started)
 

@@ -192,9 +192,8 @@ class Feed:
 
     async def _extend_before(self, moment: datetime) -> None:
         """Extend those leases in hand that end before this moment."""
-        for load in [*self._taken.values(), *self._waiting]:
-            if load.claim.until <= moment:
-                await self._extend(load)
+        ending = [load for load in [*self._taken.values(), *self._waiting] if load.claim.until <= moment]
+        await asyncio.gather(*(self._extend(load) for load in ending))
 
     async def _extend(self, load: Load) -> None:
         until = self._clock() + self._lease

@@ -40,7 +40,7 @@ class DrainSettings:
     recovery_guard: timedelta = timedelta(minutes=15)
     first_wait: timedelta = timedelta(minutes=1)
     longest_wait: timedelta = timedelta(hours=1)
-    batch: int = 100
+    batch: int = 250
     lease: timedelta = timedelta(minutes=2)
     slow_seconds: float = 30.0
     linger_seconds: float = 0.5

@@ -54,4 +54,4 @@ def _plain(octets: bytes) -> bytes:
         raise Untrusted("bare CR in the message: lines must end with CRLF")
     if b"\0" in octets:
         raise Untrusted("NUL in the message")
-    return octets.replace(b"\r\n.", b"\r\n")[2:]
+    return (octets.replace(b"\r\n.", b"\r\n") if b"." in octets else octets)[2:]

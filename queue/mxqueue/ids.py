@@ -1,36 +1,53 @@
-"""Queue ids: ULIDs, which sort by the time they were made and are never used again.
+"""Queue ids: ULIDs, which sort by the time they were made and are never used again (github.com/ulid/spec).
 
-Millisecond and 80 random bits; within one millisecond one process counts upward. Two processes may make ids in the
-same millisecond in any order, but not the same id.
+48 bits of milliseconds, then 80 random bits, in Crockford's base 32; within one millisecond one process counts upward.
+Two processes may make ids in the same millisecond in any order, but not the same id. Made here rather than by a
+library, which took a tenth of the time that accepting a message takes.
 """
 
 from __future__ import annotations
 
+import secrets
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from ulid import ULID, ULIDGenerator
-
 from mxqueue.schema import EPOCH
 
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
+_RANDOM_BITS = 80
 _MILLISECOND = timedelta(milliseconds=1)
-_RANDOM_OCTETS = 10
 
 
 class Ids:
     """Makes ids by this clock. Safe to call from any thread."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._generator = ULIDGenerator(clock=lambda: _milliseconds(clock()))
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = 0
 
     def new(self) -> str:
-        return str(self._generator.generate())
+        milliseconds = _milliseconds(self._clock())
+        with self._lock:
+            if milliseconds == self._last >> _RANDOM_BITS:
+                self._last += 1
+            else:
+                # The upper half of the randomness is left for counting: it never runs over into the milliseconds.
+                self._last = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
+            value = self._last
+        return _text(value)
 
 
 def ids_before(moment: datetime) -> str:
     """An id that sorts behind every id made before this moment, and ahead of those made a millisecond later."""
-    made = _milliseconds(moment + _MILLISECOND)
-    return str(ULID.from_bytes(made.to_bytes(6, "big") + bytes(_RANDOM_OCTETS)))
+    return _text(_milliseconds(moment + _MILLISECOND) << _RANDOM_BITS)
+
+
+def _text(value: int) -> str:
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -30,7 +29,6 @@ P = TypeVar("P")
 
 BATCH_JOBS = 500
 BATCH_OCTETS = 32 * 1024 * 1024
-LINGER_SECONDS = 0.005
 ATTEMPTS = 3
 NO_ROOM_OCTETS = 1024 * 1024
 
@@ -90,38 +88,22 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        company = 1
         while (first := self._jobs.get()) is not None:
-            batch, is_last = self._gather(first, company)
-            company = max(len(batch), company // 2)
+            batch, octets, is_last = [first], first.octets, False
+            while len(batch) < BATCH_JOBS and octets < BATCH_OCTETS:
+                try:
+                    job = self._jobs.get_nowait()
+                except Empty:
+                    break
+                if job is None:
+                    is_last = True
+                    break
+                batch.append(job)
+                octets += job.octets
             # A job whose caller has gone is dropped here or done wholly: from now on it cannot be cancelled.
             self._settle([job for job in batch if job.future.set_running_or_notify_cancel()])
             if is_last:
                 return
-
-    def _gather(self, first: _Job, company: int) -> tuple[list[_Job], bool]:
-        """A batch that begins with this job, and whether it is the last.
-
-        Senders that were answered together come back one after the other: a moment is granted for as many as the
-        last batch had, since a commit costs the same for one and for all. A lone sender never waits.
-        """
-        batch, octets = [first], first.octets
-        until = time.monotonic() + LINGER_SECONDS
-        while len(batch) < BATCH_JOBS and octets < BATCH_OCTETS:
-            try:
-                if len(batch) < company and (left := until - time.monotonic()) > 0:
-                    job = self._jobs.get(timeout=left)
-                else:
-                    job = self._jobs.get_nowait()
-            except Empty:
-                if len(batch) < company and time.monotonic() < until:
-                    continue
-                break
-            if job is None:
-                return batch, True
-            batch.append(job)
-            octets += job.octets
-        return batch, False
 
     def _settle(self, batch: list[_Job]) -> None:
         if not batch:

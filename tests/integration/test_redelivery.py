@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, update
 
 from fallback_mx.redelivery import Courier, DrainSettings, OnExpiry
+from fallback_mx.redelivery.settling import MOST_UNSETTLED
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.smtp.sink import Act, Answer, Sink, SinkSession
 from mxqueue.engine import sqlite_module
@@ -246,6 +247,7 @@ def test_a_canary_that_is_refused_is_followed_by_another_canary(tmp_path: Path) 
         async with r.running() as drain:
             await until(lambda: len(r.events.named("deferred")) == 2, "two deferrals")
             assert drain.status.is_canary
+            assert drain.status.put_off_seconds > 0
             assert drain.status.allowed_connections == 1
         assert r.sink.most_connections == 1
         attempted = [each for each in r.recipients() if each.attempts]
@@ -446,25 +448,24 @@ def test_a_message_cut_off_behind_its_final_dot_is_ambiguous(tmp_path: Path, can
 # Trouble of our own ------------------------------------------------------------------------------------------------
 
 
-def test_an_outcome_outlives_a_queue_that_cannot_be_written(tmp_path: Path) -> None:
+def test_outcomes_outlive_a_queue_that_cannot_be_written_and_not_too_many_are_added(tmp_path: Path) -> None:
     async def use(r: Rig) -> None:
         database = sqlite_module().connect(tmp_path / "queue.db", isolation_level=None)
 
         def final(session: SinkSession, _: str) -> None:
-            if not database.in_transaction:
+            if r.sink.message_count == 20:
                 database.execute("BEGIN IMMEDIATE")
 
         r.sink.replies["final"] = final
-        r.accept()
-        r.accept()
+        r.accept_many(MOST_UNSETTLED + 200)
         with closing(database):
-            async with r.running() as drain:
+            async with r.running(replace(SETTINGS, batch=1000)) as drain:
                 await until(lambda: r.events.named("trouble"), "the trouble to be told")
-                assert r.sink.message_count == 1, "expected nothing new while outcomes cannot be recorded"
-                del r.sink.replies["final"]
+                assert r.sink.message_count <= 20 + MOST_UNSETTLED + 2 * SETTINGS.max_connections
                 database.execute("ROLLBACK")
-                await until(lambda: drain.status.delivered == 2, "both deliveries on record")
-        assert r.sink.message_count == 2
+                await until(lambda: drain.status.delivered == MOST_UNSETTLED + 200, "every delivery on record")
+        assert r.sink.message_count == MOST_UNSETTLED + 200
+        assert r.events.named("settlement_refused") == []
 
     on_a_rig(tmp_path, use)
 
