@@ -155,7 +155,7 @@ class Carrier:
         return None
 
     def _take_into(self, hand: list[Load]) -> Load | None:
-        if self._pace.is_canary or not self._may_begin() or self._pace.connections > self._pace.allowed:
+        if not self._may_begin() or self._pace.connections > self._pace.allowed:
             return None
         load = self._feed.take()
         if load is not None:

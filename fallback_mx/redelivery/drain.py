@@ -58,7 +58,7 @@ class Drain:
         self._loop = asyncio.get_running_loop()
         self._feed = Feed(route, queue, owner, settings.lease, clock)
         self._settler = Settler(queue, self._feed, events, self.wake)
-        self._pace = Pace(settings.max_connections, chance, self._loop.time)
+        self._pace = Pace(settings, chance, self._loop.time)
         self._carrier = Carrier(
             settings,
             self._feed,

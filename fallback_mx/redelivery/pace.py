@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from fallback_mx.redelivery.terms import DrainSettings
 from fallback_mx.rules import ramp
 from fallback_mx.rules.backoff import Backoff, wait
-
-CONNECTION_BACKOFF = Backoff(timedelta(seconds=1), longest=timedelta(minutes=1), lifetime=None)
-# The canary may just have been one full mailbox: the mail behind it must not wait long.
-CANARY_BACKOFF = Backoff(timedelta(seconds=1), longest=timedelta(seconds=5), lifetime=None)
 
 
 class Pace:
     """`connections` stand now, `on_wire` messages are with the next hop. `now` is a monotonic clock in seconds."""
 
-    def __init__(self, max_connections: int, chance: Callable[[], float], now: Callable[[], float]) -> None:
+    def __init__(self, settings: DrainSettings, chance: Callable[[], float], now: Callable[[], float]) -> None:
         self.connections = 0
         self.on_wire = 0
         self.last_failure: str | None = None
-        self._max_connections = max_connections
+        self._settings = settings
         self._chance = chance
         self._now = now
         self._ramp = ramp.CANARY
@@ -29,7 +26,7 @@ class Pace:
 
     @property
     def allowed(self) -> int:
-        return min(self._ramp.connections, self._max_connections)
+        return min(self._ramp.connections, self._settings.max_connections)
 
     @property
     def is_canary(self) -> bool:
@@ -50,11 +47,11 @@ class Pace:
         """One message is through; see `was_served` in rules/disposition.py."""
         if was_served:
             self._failures = 0
-            self._ramp = ramp.succeeded(self._ramp, self._max_connections)
+            self._ramp = ramp.succeeded(self._ramp, self._settings.max_connections)
         elif was_served is False:
             self._ramp = ramp.troubled(self._ramp)
             if self.is_canary:
-                self._put_off(CANARY_BACKOFF)
+                self._put_off(self._settings.canary_backoff)
 
     def on_no_connection(self, reason: str) -> bool:
         """A connection was not to be had. Whether that says something about the next hop as a whole."""
@@ -63,7 +60,7 @@ class Pace:
             self._ramp = ramp.crowded(self._ramp, self.connections)
             return False
         self._ramp = ramp.disconnected(self._ramp)
-        self._put_off(CONNECTION_BACKOFF)
+        self._put_off(self._settings.connection_backoff)
         return True
 
     def leave_if_too_many(self) -> bool:

@@ -12,6 +12,9 @@ from fallback_mx.rules.disposition import OnRefusal, RefusalPolicy
 from mxqueue.errors import QueueError
 from mxqueue.model import Message, Recipient, RecipientState
 
+CONNECTION_BACKOFF = Backoff(timedelta(seconds=1), longest=timedelta(minutes=1), lifetime=None)
+CANARY_BACKOFF = Backoff(timedelta(seconds=1), longest=timedelta(seconds=5), lifetime=None)
+
 
 class OnExpiry(StrEnum):
     """What becomes of mail that could not be delivered within its lifetime."""
@@ -30,7 +33,9 @@ class DrainSettings:
 
     `batch` messages are claimed at a time, for `lease`; a lease is extended while its message is in hand. A next hop
     that takes `slow_seconds` over a message shows strain. An idle connection is kept for `linger_seconds`. At a stop,
-    messages on the wire have `grace_seconds` to finish.
+    messages on the wire have `grace_seconds` to finish. `connection_backoff` is for a primary that gives no connection,
+    `canary_backoff` for one that serves no canary: it may just have been one full mailbox, and the mail behind it must
+    not wait long.
     """
 
     max_connections: int = 5
@@ -45,6 +50,8 @@ class DrainSettings:
     slow_seconds: float = 30.0
     linger_seconds: float = 0.5
     grace_seconds: float = 20.0
+    connection_backoff: Backoff = CONNECTION_BACKOFF
+    canary_backoff: Backoff = CANARY_BACKOFF
 
     @property
     def backoff(self) -> Backoff:

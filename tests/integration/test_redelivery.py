@@ -14,6 +14,7 @@ from sqlalchemy import Connection, update
 
 from fallback_mx.redelivery import Courier, DrainSettings, OnExpiry
 from fallback_mx.redelivery.settling import MOST_UNSETTLED
+from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.smtp.sink import Act, Answer, Sink, SinkSession
 from mxqueue.engine import sqlite_module
@@ -289,19 +290,68 @@ def test_a_failed_connection_is_tried_again_by_itself(tmp_path: Path) -> None:
     on_a_rig(tmp_path, use)
 
 
+AN_HOUR = Backoff(timedelta(hours=1), longest=timedelta(hours=1), lifetime=None)
+
+
 def test_a_recovery_ends_the_wait_for_the_next_connection(tmp_path: Path) -> None:
     async def use(r: Rig) -> None:
         r.accept()
-        async with r.running() as drain:
-            await until(lambda: len(r.primary.observations) == 3, "three failed connections")
-            assert drain.status.put_off_seconds > 1
+        async with r.running(replace(SETTINGS, connection_backoff=AN_HOUR)) as drain:
+            await until(lambda: r.primary.observations, "a failed connection")
             r.sink.replies.clear()
             r.primary.recovered_at = START
             drain.wake()
-            await until(lambda: drain.status.put_off_seconds == 0, "the wait to end")
             await until(lambda: r.sink.messages, "a delivery")
+            assert drain.status.put_off_seconds == 0
 
     on_a_rig(tmp_path, use, Sink(replies={"banner": "421 4.3.2 Starting"}))
+
+
+def test_being_woken_does_not_end_the_wait_for_the_next_connection(tmp_path: Path) -> None:
+    async def use(r: Rig) -> None:
+        r.accept()
+        async with r.running(replace(SETTINGS, connection_backoff=AN_HOUR)) as drain:
+            await until(lambda: r.primary.observations, "a failed connection")
+            for _ in range(5):
+                drain.wake()
+                await asyncio.sleep(0.02)
+        assert r.sink.connection_count == 1
+
+    on_a_rig(tmp_path, use, Sink(replies={"banner": "421 4.3.2 Starting"}))
+
+
+def test_after_every_recovery_a_canary_goes_first(tmp_path: Path) -> None:
+    async def use(r: Rig) -> None:
+        r.accept_many(60)
+        async with r.running() as drain:
+            await until(lambda: r.events.named("drain_ended"), "the first drain to end")
+            assert drain.status.allowed_connections == 5
+            seen: list[tuple[int, int]] = []
+            r.sink.replies["final"] = lambda *_: seen.append((r.sink.connections, len(r.leased())))
+            r.primary.recovered_at = START
+            r.accept_many(20)
+            drain.wake()
+            await until(lambda: len(r.sink.messages) == 80, "the second drain")
+            assert seen[0] == (1, 1)
+
+    on_a_rig(tmp_path, use)
+
+
+def test_a_message_announced_behind_one_whose_reply_was_lost_is_not_lost(tmp_path: Path) -> None:
+    async def use(r: Rig) -> None:
+        def final(session: SinkSession, _: str) -> Answer:
+            return Act.DROP if r.sink.message_count == 3 and session.pending else None
+
+        r.sink.replies["final"] = final
+        r.accept_many(30)
+        async with r.running(ONE_BY_ONE) as drain:
+            await until(lambda: r.events.named("deferred"), "a deferral")
+            r.sink.replies.clear()
+            await until(lambda: len(r.recipients(DELIVERED)) + len(r.events.named("deferred")) == 30, "the others")
+            assert drain.status.in_hand == 0
+        assert {each.attempts for each in r.recipients()} == {1}
+
+    on_a_rig(tmp_path, use)
 
 
 def test_a_primary_that_has_gone_away_is_asked_once_and_not_once_a_connection(tmp_path: Path) -> None:
@@ -465,6 +515,7 @@ def test_outcomes_outlive_a_queue_that_cannot_be_written_and_not_too_many_are_ad
                 database.execute("ROLLBACK")
                 await until(lambda: drain.status.delivered == MOST_UNSETTLED + 200, "every delivery on record")
         assert r.sink.message_count == MOST_UNSETTLED + 200
+        assert {each.state for each in r.recipients()} == {DELIVERED}
         assert r.events.named("settlement_refused") == []
 
     on_a_rig(tmp_path, use)

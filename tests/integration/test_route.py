@@ -12,7 +12,8 @@ from fallback_mx.rules.disposition import NoConnection
 from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
 from tests.fakes.dns import NameServer, Records, resolver_for
 
-OURSELVES = Ourselves(frozenset({"mx2.example.test"}), frozenset({"192.0.2.2"}))
+BY_NAME = Ourselves(frozenset({"mx2.example.test"}))
+BY_ADDRESS = Ourselves(frozenset(), frozenset({"192.0.2.2"}))
 ADDRESSES: Records = {
     ("mail.example.test.", "A"): ["192.0.2.1"],
     ("mail.example.test.", "AAAA"): ["2001:db8::1"],
@@ -27,17 +28,17 @@ def mx(*records: str) -> Records:
     return ADDRESSES | {("example.test.", "MX"): list(records)}
 
 
-def hops(server: NameServer, domain: str = "example.test", chances: tuple[float, ...] = (0.5,)) -> list[NextHop]:
+def hops(server: NameServer, ourselves: Ourselves = BY_NAME, chances: tuple[float, ...] = (0.5,)) -> list[NextHop]:
     async def run() -> list[NextHop]:
         chance = itertools.cycle(chances).__next__
         async with resolver_for(server) as resolver:
-            return list(await MxRoute(domain, OURSELVES, resolver, chance).next_hops())
+            return list(await MxRoute("example.test", ourselves, resolver, chance).next_hops())
 
     return asyncio.run(run())
 
 
-def hosts(*records: str, chances: tuple[float, ...] = (0.5,)) -> list[str]:
-    return [hop.host for hop in hops(NameServer(mx(*records)), chances=chances)]
+def hosts(*records: str, ourselves: Ourselves = BY_NAME, chances: tuple[float, ...] = (0.5,)) -> list[str]:
+    return [hop.host for hop in hops(NameServer(mx(*records)), ourselves, chances)]
 
 
 def trouble(server: NameServer) -> NoConnection:
@@ -64,18 +65,30 @@ def test_a_host_brings_its_addresses_of_both_families() -> None:
     assert hop == NextHop("mail.example.test", 25, ("2001:db8::1", "192.0.2.1"))
 
 
-@pytest.mark.parametrize(
-    "ours", ["mx2.example.test.", "MX2.Example.TEST.", "alias.example.test."], ids=["name", "case", "address"]
+by_name_or_address = pytest.mark.parametrize(
+    ("ours", "ourselves"),
+    [
+        ("mx2.example.test.", BY_NAME),
+        ("MX2.Example.TEST.", BY_NAME),
+        ("alias.example.test.", BY_ADDRESS),
+    ],
+    ids=["name", "case", "address"],
 )
-def test_neither_we_nor_anything_behind_us_is_a_next_hop(ours: str) -> None:
-    assert hosts("10 mail.example.test.", f"20 {ours}", "30 mx3.example.test.") == ["mail.example.test"]
 
 
-@pytest.mark.parametrize("ours", ["mx2.example.test.", "alias.example.test."])
-@pytest.mark.parametrize("chances", [(0.1, 0.9), (0.9, 0.1)])
-def test_a_host_as_preferred_as_we_are_is_no_next_hop(ours: str, chances: tuple[float, ...]) -> None:
-    found = hosts("10 mail.example.test.", f"20 {ours}", "20 mx3.example.test.", chances=(0.5, *chances))
+@by_name_or_address
+def test_neither_we_nor_anything_behind_us_is_a_next_hop(ours: str, ourselves: Ourselves) -> None:
+    found = hosts("10 mail.example.test.", f"20 {ours}", "30 mx3.example.test.", ourselves=ourselves)
     assert found == ["mail.example.test"]
+
+
+@by_name_or_address
+@pytest.mark.parametrize("chances", [(0.1, 0.9), (0.9, 0.1)])
+def test_a_host_as_preferred_as_we_are_is_no_next_hop(
+    ours: str, ourselves: Ourselves, chances: tuple[float, ...]
+) -> None:
+    records = ("10 mail.example.test.", f"20 {ours}", "20 mx3.example.test.")
+    assert hosts(*records, ourselves=ourselves, chances=(0.5, *chances)) == ["mail.example.test"]
 
 
 def test_equals_come_in_an_order_of_chance() -> None:
