@@ -23,6 +23,9 @@ from fallback_mx.rules.health import Observation
 from mxqueue.model import Message, Outcome, Recipient, RecipientState
 
 
+UNSETTLED_PER_CONNECTION = 2
+
+
 class Greeting(Protocol):
     @property
     def host(self) -> str: ...
@@ -134,7 +137,15 @@ class Carrier:
             if not courier.is_usable:
                 self._put_back(hand[1:])
                 return
+            await self._room(hand[1:])
             load = hand[1] if len(hand) > 1 else await self._next_load()
+
+    async def _room(self, announced: list[Load]) -> None:
+        try:
+            await self._settler.room(UNSETTLED_PER_CONNECTION * self._settings.max_connections)
+        except asyncio.CancelledError:
+            self._put_back(announced)
+            raise
 
     # Loads ------------------------------------------------------------------------------------------------------
 

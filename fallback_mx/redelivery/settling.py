@@ -19,7 +19,6 @@ from mxqueue import Queue
 from mxqueue.errors import QueueError
 from mxqueue.model import Outcome, RecipientState, Settlement
 
-MOST_UNSETTLED = 500
 RETRY_SECONDS = 1.0
 
 
@@ -45,14 +44,22 @@ class Settler:
         self._something = asyncio.Event()
         self._nothing = asyncio.Event()
         self._nothing.set()
+        self._some = asyncio.Event()
         self._is_failing = False
         self.delivered = 0
         self.attempted = 0
 
+    async def room(self, limit: int) -> None:
+        """Until at most `limit` outcomes are not on record: what is not there when the process is killed is sent a
+        second time."""
+        while len(self._pending) + len(self._in_flight) > limit:
+            self._some.clear()
+            await self._some.wait()
+
     @property
     def is_behind(self) -> bool:
-        """Whether so much is not on record yet that nothing should be added to it."""
-        return self._is_failing or len(self._pending) + len(self._in_flight) > MOST_UNSETTLED
+        """Whether outcomes cannot be written, so that nothing new should be begun."""
+        return self._is_failing
 
     def add(self, settled: Settled) -> None:
         self._pending.append(settled)
@@ -67,6 +74,7 @@ class Settler:
             self._something.clear()
             await self._write()
             self._in_flight = []
+            self._some.set()
             if not self._pending:
                 self._nothing.set()
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from mxqueue.model import Envelope, Filter, LedgerEvent, Message, Recipient, Rec
 from tests.fakes.clock import Clock
 
 SHORT = Timeouts(connect=5, banner=5, command=5, data=5, block=5, final=5, quit=1)
-SETTINGS = DrainSettings(grace_seconds=5)
+# The lease is longer than the steps in which tests move the clock.
+SETTINGS = DrainSettings(grace_seconds=5, lease=timedelta(minutes=10))
 PATIENCE_SECONDS = 20.0
 
 
