@@ -22,7 +22,6 @@ from fallback_mx.rules.disposition import Delivery, Disposition, Lost, NoConnect
 from fallback_mx.rules.health import Observation
 from mxqueue.model import Message, Outcome, Recipient, RecipientState
 
-
 UNSETTLED_PER_CONNECTION = 2
 
 
