@@ -30,10 +30,8 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def shared_queue_database(postgres_server: PostgresServer) -> Iterator[SharedQueueDatabase]:
-    shared = SharedQueueDatabase(postgres_server)
-    yield shared
-    shared.connection.close()
+def shared_queue_database(postgres_server: PostgresServer) -> SharedQueueDatabase:
+    return SharedQueueDatabase(postgres_server)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -7,6 +7,7 @@ Contents of small messages are read together, a few messages ahead of their use;
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -121,7 +122,8 @@ class Feed:
     async def _refill(self, limit: int) -> int:
         try:
             # Where the clock has stepped past our own leases, what is in hand must not be claimed a second time.
-            await self._extend_before(self._clock())
+            while ended := self._ending_before(self._clock()):
+                await self._extend(ended)
             claims = await asyncio.wrap_future(
                 self._queue.claim(self._route, self._owner, limit=limit, lease=self._lease)
             )
@@ -188,23 +190,24 @@ class Feed:
         """Extend every lease in hand before it ends; for ever."""
         while True:
             await asyncio.sleep(self._lease.total_seconds() / 4)
-            await self._extend_before(self._clock() + self._lease / 2)
+            # Where the queue cannot be written the leases run on as they were, and the next round tries again.
+            with contextlib.suppress(QueueError):
+                await self._extend(self._ending_before(self._clock() + self._lease / 2))
 
-    async def _extend_before(self, moment: datetime) -> None:
-        """Extend those leases in hand that end before this moment."""
-        ending = [load for load in [*self._taken.values(), *self._waiting] if load.claim.until <= moment]
-        await asyncio.gather(*(self._extend(load) for load in ending))
+    def _ending_before(self, moment: datetime) -> list[Load]:
+        return [load for load in [*self._taken.values(), *self._waiting] if load.claim.until <= moment]
 
-    async def _extend(self, load: Load) -> None:
+    async def _extend(self, loads: list[Load]) -> None:
+        """Let these leases run anew; what is no longer ours is in hand no more. Raises QueueError."""
         until = self._clock() + self._lease
-        try:
-            is_ours = await asyncio.wrap_future(self._queue.extend(load.claim, self._lease))
-        except QueueError:
-            return  # the lease runs on as it was, and the next round tries again
-        if is_ours:
-            load.claim = replace(load.claim, until=until)
-        elif load in self._waiting:
-            self._waiting.remove(load)
+        extending = [asyncio.wrap_future(self._queue.extend(load.claim, self._lease)) for load in loads]
+        for load, is_ours in zip(loads, await asyncio.gather(*extending), strict=True):
+            if is_ours:
+                load.claim = replace(load.claim, until=until)
+            else:
+                self._taken.pop(load.message.id, None)
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(load)
 
     async def give_back(self) -> None:
         """End the leases of all that nobody has taken. Raises QueueError; then they end by themselves."""

@@ -10,6 +10,7 @@ With the policy `opportunistic` a server whose TLS does not work is spoken to in
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import ssl
@@ -37,7 +38,7 @@ class TlsPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DialSettings:
-    """`hello_name` is what we say in EHLO. `tls_context` wants to be given for `verify`; the others have a default."""
+    """`hello_name` is what we say in EHLO. Without a `tls_context`, `verify` trusts the system's authorities."""
 
     hello_name: str
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
@@ -45,13 +46,18 @@ class DialSettings:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def context(self) -> ssl.SSLContext:
-        if self.tls_context is not None:
-            return self.tls_context
-        context = ssl.create_default_context()
-        if self.tls is not TlsPolicy.VERIFY:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return self.tls_context or _default_context(is_verifying=self.tls is TlsPolicy.VERIFY)
+
+
+@functools.cache
+def _default_context(*, is_verifying: bool) -> ssl.SSLContext:
+    """Made once: reading the system's certificates takes longer than a connection does."""
+    if is_verifying:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 async def connect_first(hops: Sequence[NextHop], settings: DialSettings) -> Courier:
@@ -111,8 +117,8 @@ async def _open_socket(hop: NextHop, timeout: float) -> socket.socket:
             for name in hop.addresses or (hop.host,)
             for each in await loop.getaddrinfo(name, hop.port, type=socket.SOCK_STREAM)
         ]
-    except OSError as error:
-        raise NoConnection("route", f"{hop.host}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:
+        raise NoConnection("route", f"{hop.host}: {getattr(error, 'strerror', None) or error}") from error
     for family, kind, protocol, _, address in found:
         candidate = socket.socket(family, kind, protocol)
         try:

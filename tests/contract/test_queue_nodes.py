@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from mxqueue import Filter, NoSuchMessage, Queue, RecipientState, Settlement
-from mxqueue.leases import SettleRequest, settle
+from mxqueue.edits import REMOVE, EditRequest, edit
 from mxqueue.model import utc_now
 from tests.fakes.mail import DELIVERED, accept, claim_one, deferred, states
 
@@ -58,34 +58,20 @@ def wait_until_it_waits_or_is_done(queue: Queue, future: Future[Any]) -> None:
         time.sleep(0.01)
 
 
-def put_off(queue: Queue, *paths: str) -> str:
-    """A message whose recipients are due one by one, so that each may be claimed by itself."""
-    queue_id = accept(queue, *paths)
-    claim = claim_one(queue)
-    far = datetime.now(UTC) + timedelta(days=1)
-    queue.settle([Settlement(claim, {position: deferred(far) for position in range(len(paths))})]).result()
-    return queue_id
-
-
-def claim_recipient(queue: Queue, path: str) -> Any:
-    queue.hold(Filter(recipient=path), "test", "").result()
-    queue.release(Filter(recipient=path), "test", "").result()
-    return claim_one(queue)
-
-
-def test_content_goes_when_two_nodes_finish_the_last_two_recipients_at_once(nodes: Nodes) -> None:
+def test_content_goes_when_two_nodes_end_the_last_two_recipients_at_once(nodes: Nodes) -> None:
     one, other = nodes
-    queue_id = put_off(one, "a@example.test", "b@example.test")
-    first, second = claim_recipient(one, "a@example.test"), claim_recipient(other, "b@example.test")
+    queue_id = accept(one, "removed@example.test", "delivered@example.test")
+    claim = claim_one(other)
+    other.settle([Settlement(claim, {0: deferred(utc_now())})]).result()
 
-    request = SettleRequest([Settlement(first, {0: DELIVERED})], utc_now(), "mx2")
-    held = HeldOpen(one, lambda connection: settle(connection, [request]))
-    answer = other.settle([Settlement(second, {1: DELIVERED})])
+    request = EditRequest(REMOVE, Filter(recipient="removed@example.test"), "op", "spam", utc_now(), "mx2")
+    held = HeldOpen(one, lambda connection: edit(connection, request, [queue_id]))
+    answer = other.settle([Settlement(claim, {1: DELIVERED})])
     wait_until_it_waits_or_is_done(other, answer)
     held.commit()
 
     assert answer.result() == []
-    assert states(one, queue_id) == [RecipientState.DELIVERED] * 2
+    assert states(one, queue_id) == [RecipientState.REMOVED, RecipientState.DELIVERED]
     assert one.read(lambda connection: connection.scalar(text("SELECT count(*) FROM chunk"))).result() == 0
     with pytest.raises(NoSuchMessage):
         one.content(queue_id).result()

@@ -285,9 +285,9 @@ def test_two_nodes_may_start_at_once_on_an_empty_database(postgres_url: str) -> 
     for thread in threads:
         thread.join()
 
-    assert len(opened) == 3
     for queue in opened:
         queue.close()
+    assert len(opened) == 3
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:

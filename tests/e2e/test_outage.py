@@ -78,8 +78,8 @@ def test_a_message_the_primary_took_just_before_a_kill_comes_twice_at_most() -> 
     def final(session: object, argument: str) -> None:
         # The sink keeps the message and answers 250: by then the relay is gone.
         if not killed.is_set():
-            killed.set()
             relay.kill()
+            killed.set()
 
     with FakePrimary() as fake, Relay(primary(fake.port)) as relay:
         is_in(relay, "up")

@@ -76,15 +76,17 @@ class SharedQueueDatabase:
     """A database with a queue's tables for one test after another: much quicker than one each."""
 
     def __init__(self, server: PostgresServer) -> None:
-        database = server.create_database()
-        self.url = server.url(database)
+        self._server = server
+        self._database = server.create_database()
+        self.url = server.url(self._database)
         Queue.open(self.url, node="mx2", exclusive=True).close()
-        self.connection = server.connect(database)
 
     def empty(self) -> None:
-        # Whoever a failed test left connected could hold a lock for ever.
-        self.connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
-        self.connection.execute("TRUNCATE message, recipient, chunk, ledger RESTART IDENTITY")
+        # A connection of its own: a test may have restarted the server since.
+        with self._server.connect(self._database) as connection:
+            # Whoever a failed test left connected could hold a lock for ever.
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+            connection.execute("TRUNCATE message, recipient, chunk, ledger RESTART IDENTITY")

@@ -107,6 +107,14 @@ def test_a_black_hole_fails_in_phase_connect() -> None:
     assert "timeout" in caught.value.detail
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b.test", "x" * 70 + ".test"])
+def test_a_host_that_has_no_address_fails_in_phase_route(host: str) -> None:
+    with pytest.raises(NoConnection) as caught:
+        asyncio.run(connect(NextHop(host), plain(TlsPolicy.NONE)))
+    assert caught.value.phase == "route"
+    assert host in caught.value.detail
+
+
 def test_an_endless_banner_is_cut_off() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
