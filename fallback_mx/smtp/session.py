@@ -141,7 +141,7 @@ class Session(Wire):
         if self._errors >= ERROR_LIMIT and not self.is_leaving:
             self._listener.events.session_limit(self.client_address, "errors")
             self.say("421 4.7.0 Too many errors")
-            self.leave()
+            self.leave(mid_stream=True)
 
     def _fault(self, reply: str) -> None:
         self._errors += 1
@@ -250,7 +250,7 @@ class Session(Wire):
     def _on_bdat(self, argument: str) -> None:
         # Its payload follows at once and must never be read as commands (RFC 3030).
         self.say("502 5.5.1 CHUNKING is not offered")
-        self.leave()
+        self.leave(mid_stream=True)
 
     def _on_starttls(self, argument: str) -> None:
         context = self._listener.settings.tls_context
@@ -306,7 +306,7 @@ class Session(Wire):
         else:
             self._listener.events.trouble("session", error)
             self.say(LOCAL_ERROR)
-        self.leave()
+        self.leave(mid_stream=True)
 
     def content_ended(self) -> None:
         assert self._transaction is not None

@@ -98,15 +98,18 @@ class Wire(SMTP):
         self.extend(COMMAND_TIMEOUT_SECONDS)
         self._advance()
 
-    def leave(self) -> None:
-        """End the connection once what was said is sent. What still comes is thrown away for a moment: closing on
-        unread input resets the connection, and the reset may swallow the reply."""
+    def leave(self, *, mid_stream: bool = False) -> None:
+        """End the connection once what was said is sent.
+
+        `mid_stream`: more of what it is sending may come, and is thrown away for a moment. Closing on unread input
+        resets the connection, and the reset may swallow the reply.
+        """
         if self._is_leaving or self.transport is None:
             return
         self._is_leaving = True
         self._flush()
         self._input.clear()
-        if self._has_ended or self.is_tls or not self.transport.can_write_eof():
+        if not mid_stream or self._has_ended or self.is_tls or not self.transport.can_write_eof():
             self.transport.close()
         else:
             self.transport.write_eof()
@@ -196,7 +199,7 @@ class Wire(SMTP):
         end = buffer.find(b"\n")
         if end > COMMAND_LIMIT or (end < 0 and len(buffer) > COMMAND_LIMIT):
             self.say("500 5.5.2 Line too long")
-            self.leave()
+            self.leave(mid_stream=True)
             return False
         if end < 0:
             return False
@@ -204,7 +207,7 @@ class Wire(SMTP):
         if buffer[end - 1 : end] != b"\r" or b"\r" in line or b"\0" in line:
             # Where a line ends is not agreed upon: nothing that follows can be trusted.
             self.say("500 5.5.2 Lines must end with CRLF")
-            self.leave()
+            self.leave(mid_stream=True)
             return False
         del buffer[: end + 1]
         self.extend(COMMAND_TIMEOUT_SECONDS)

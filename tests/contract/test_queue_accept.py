@@ -108,7 +108,7 @@ def test_acceptances_of_many_threads_are_each_there_once(queue: Queue) -> None:
     accepted: list[tuple[str, bytes]] = []
 
     def deliver(sender: int) -> None:
-        for number in range(40):
+        for number in range(20):
             octets = f"letter {sender}.{number}".encode()
             accepted.append((accept(queue, content=octets), octets))
 

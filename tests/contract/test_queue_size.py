@@ -67,11 +67,11 @@ def test_more_ids_than_a_statement_has_room_for_are_looked_for(queue: Queue) -> 
 def test_settlements_of_more_messages_than_a_statement_has_room_for_are_looked_up(queue: Queue) -> None:
     accept(queue)
     claim = claim_one(queue)
-    stale = [replace(claim, message=replace(claim.message, id=f"{number:026}")) for number in range(TOO_MANY)]
+    others = [replace(claim, message=replace(claim.message, id=f"{number:026}")) for number in range(TOO_MANY)]
 
-    refused = queue.settle([Settlement(one, {0: DELIVERED}) for one in [claim, *stale]]).result()
+    answer = queue.settle([Settlement(claim, {0: DELIVERED}), *(Settlement(other, {}) for other in others)])
 
-    assert len(refused) == TOO_MANY
+    assert answer.result() == []
     assert queue.count().result() == []
 
 
@@ -106,10 +106,10 @@ def test_a_change_of_much_mail_is_made_in_transactions_of_bounded_size(queue: Qu
 
 
 def test_a_message_of_many_recipients_goes_all_the_way(queue: Queue) -> None:
-    accept(queue, *(f"u{number}@example.test" for number in range(5_000)))
+    accept(queue, *(f"u{number}@example.test" for number in range(2_000)))
     claim = claim_one(queue)
 
-    assert len(claim.message.recipients) == 5_000
+    assert len(claim.message.recipients) == 2_000
     assert queue.extend(claim, timedelta(minutes=1)).result()
     assert settle(queue, claim, DELIVERED) == []
     assert queue.count().result() == []
