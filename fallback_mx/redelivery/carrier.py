@@ -22,7 +22,8 @@ from fallback_mx.rules.disposition import Delivery, Disposition, Lost, NoConnect
 from fallback_mx.rules.health import Observation
 from mxqueue.model import Message, Outcome, Recipient, RecipientState
 
-UNSETTLED_PER_CONNECTION = 2
+# What a kill would send a second time. Settlements are committed in batches: fewer would slow a drain down by a third.
+MOST_UNSETTLED = 40
 
 
 class Greeting(Protocol):
@@ -141,7 +142,7 @@ class Carrier:
 
     async def _room(self, announced: list[Load]) -> None:
         try:
-            await self._settler.room(UNSETTLED_PER_CONNECTION * self._settings.max_connections)
+            await self._settler.room(max(MOST_UNSETTLED, 2 * self._settings.max_connections))
         except asyncio.CancelledError:
             self._put_back(announced)
             raise

@@ -7,6 +7,7 @@ A database that a newer program wrote is refused rather than guessed at.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -26,23 +27,30 @@ class Migrations:
     version_table: str
 
     def config(self, connection: Connection) -> Config:
-        config = Config()
-        config.set_main_option("script_location", str(self.location).replace("%", "%%"))
+        config = _config(self.location)
         config.attributes["connection"] = connection
         config.attributes["version_table"] = self.version_table
         return config
 
     @property
-    def scripts(self) -> ScriptDirectory:
-        config = Config()
-        config.set_main_option("script_location", str(self.location).replace("%", "%%"))
-        return ScriptDirectory.from_config(config)
+    def revisions(self) -> tuple[str, ...]:
+        """All that this program knows of, the newest first."""
+        return _revisions(self.location)
 
     @property
     def head(self) -> str:
-        head = self.scripts.get_current_head()
-        assert head is not None
-        return head
+        return self.revisions[0]
+
+
+def _config(location: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(location).replace("%", "%%"))
+    return config
+
+
+@cache
+def _revisions(location: Path) -> tuple[str, ...]:
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config(location)).walk_revisions())
 
 
 # Any number, as long as nobody else in the database locks by it: "mxqueue" in ASCII.
@@ -73,7 +81,7 @@ def check(engine: Engine, migrations: Migrations) -> None:
 
 
 def _refuse_unknown(revision: str, migrations: Migrations) -> None:
-    if revision not in {script.revision for script in migrations.scripts.walk_revisions()}:
+    if revision not in migrations.revisions:
         raise SchemaTooNew(f"the database is at revision {revision}, which this version does not know")
 
 

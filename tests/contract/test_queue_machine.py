@@ -241,13 +241,12 @@ def run_machine(open_queue: Callable[[Clock, bool], Queue], *, is_alone: bool, e
     )
 
 
-def test_a_queue_on_sqlite_is_equal_to_its_model(tmp_path: Path) -> None:
-    path, empty = tmp_path / "queue.db", tmp_path / "empty.db"
-    Queue.open(f"sqlite:///{empty}", node="mx2", exclusive=True).close()
+def test_a_queue_on_sqlite_is_equal_to_its_model(tmp_path: Path, empty_queue_file: Path) -> None:
+    path = tmp_path / "queue.db"
 
     def open_queue(clock: Clock, from_empty: bool) -> Queue:
         if from_empty:
-            shutil.copy(empty, path)
+            shutil.copy(empty_queue_file, path)
         return Queue.open(f"sqlite:///{path}", node="mx2", clock=clock, exclusive=True)
 
     run_machine(open_queue, is_alone=True, examples=EXAMPLES, steps=50)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, update
 
 from fallback_mx.redelivery import Courier, DrainSettings, OnExpiry
-from fallback_mx.redelivery.carrier import UNSETTLED_PER_CONNECTION
+from fallback_mx.redelivery.carrier import MOST_UNSETTLED
 from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.smtp.sink import Act, Answer, Sink, SinkSession
@@ -511,7 +511,7 @@ def test_outcomes_outlive_a_queue_that_cannot_be_written_and_not_too_many_are_ad
         with closing(database):
             async with r.running(replace(SETTINGS, batch=1000)) as drain:
                 await until(lambda: r.events.named("trouble"), "the trouble to be told")
-                assert r.sink.message_count <= 20 + (UNSETTLED_PER_CONNECTION + 2) * SETTINGS.max_connections
+                assert r.sink.message_count <= 20 + MOST_UNSETTLED + 2 * SETTINGS.max_connections
                 database.execute("ROLLBACK")
                 await until(lambda: drain.status.delivered == 200, "every delivery on record")
         assert r.sink.message_count == 200
