@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -32,7 +32,7 @@ class Lines:
         self._lock = threading.Lock()
         self.lost = 0
 
-    def msg(self, line: str) -> None:
+    def write(self, line: str) -> None:
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         try:
             stream = self._stream or sys.stderr.buffer
@@ -42,13 +42,39 @@ class Lines:
         except (OSError, ValueError, AttributeError):
             self.lost += 1
 
-    debug = info = warning = error = msg
+
+Render = Callable[[str, str, dict[str, Any]], str]
+LEVELS = ("debug", "info", "warning", "error")
 
 
-def logfmt(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    """The structlog processor for key=value lines."""
-    parts = [f"time={_now()} level={method}"]
-    name = event.pop("event")
+class Log:
+    """Writes the events of a level and above, each as one line; those below cost a call and nothing else."""
+
+    def __init__(self, lines: Lines, render: Render, level: str) -> None:
+        self._lines = lines
+        self._render = render
+        self._lowest = LEVELS.index(level)
+
+    def debug(self, name: str, **fields: Any) -> None:
+        self._event(0, name, fields)
+
+    def info(self, name: str, **fields: Any) -> None:
+        self._event(1, name, fields)
+
+    def warning(self, name: str, **fields: Any) -> None:
+        self._event(2, name, fields)
+
+    def error(self, name: str, **fields: Any) -> None:
+        self._event(3, name, fields)
+
+    def _event(self, level: int, name: str, fields: dict[str, Any]) -> None:
+        if level >= self._lowest:
+            self._lines.write(self._render(LEVELS[level], name, fields))
+
+
+def logfmt(level: str, name: str, event: dict[str, Any]) -> str:
+    """The event as key=value pairs."""
+    parts = [f"time={_now()} level={level}"]
     if "id" in event:
         parts.append(f"id={_quoted(event.pop('id'))}")
     parts.append(f"event={name}")
@@ -58,10 +84,9 @@ def logfmt(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def as_json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    """The structlog processor for JSON lines."""
-    name = event.pop("event")
-    fields: dict[str, Any] = {"time": _now(), "level": method}
+def as_json(level: str, name: str, event: dict[str, Any]) -> str:
+    """The event as one JSON object."""
+    fields: dict[str, Any] = {"time": _now(), "level": level}
     if "id" in event:
         fields["id"] = event.pop("id")
     fields["event"] = name

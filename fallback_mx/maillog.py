@@ -16,13 +16,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
 
-import structlog
-
 from fallback_mx import loglines
 from fallback_mx.loglines import Lines
 from fallback_mx.visible import impersonal
-
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class _Library(logging.Handler):
@@ -46,12 +42,8 @@ def configure(level: str = "info", *, as_json: bool = False, stream: BinaryIO | 
     """Set the level (debug, info, warning, error) and the form for the whole process."""
     global _log, _lines, _with_persons
     _lines = Lines(stream)
-    _with_persons = LEVELS[level] <= logging.DEBUG
-    _log = structlog.wrap_logger(
-        _lines,
-        processors=[loglines.as_json if as_json else loglines.logfmt],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-    ).bind()
+    _with_persons = level == "debug"
+    _log = loglines.Log(_lines, loglines.as_json if as_json else loglines.logfmt, level)
 
 
 def capture_libraries() -> None:

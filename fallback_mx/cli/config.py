@@ -38,6 +38,7 @@ def check(as_json: bool) -> int:
       fallback-mx config check --json | jq .problems
     """
     from fallback_mx.config import ConfigError
+    from fallback_mx.smtp.tls import server_context
 
     try:
         loaded = load_config()
@@ -47,6 +48,8 @@ def check(as_json: bool) -> int:
         problems = [{"key": one.key, "wrong": one.wrong, "write": one.write} for one in error.problems]
         print_json({"ok": False, "path": config_path(), "problems": problems})
         return USAGE
+    # The files it names are looked at too, as the service does when it starts.
+    server_context(loaded.server.tls_certificate, loaded.server.tls_key)
     if as_json:
         print_json({"ok": True, "path": config_path(), "problems": []})
     else:

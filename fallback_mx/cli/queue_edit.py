@@ -209,7 +209,7 @@ def _tell(request: Request, changed: list[str], busy: list[str], *, dry: bool = 
     if busy:
         complain(f"{counted(len(busy), 'message')} being delivered just now, left alone; try again in a minute")
     if not changed and not busy:
-        complain("no message matches")
+        complain("nothing to do: no message matches, or it is not in a state that this changes (see `queue show ID`)")
         return NOTHING_MATCHED
     if unmatched:
         complain(f"{counted(len(unmatched), 'id')} did not match, the first is {unmatched[0]}")

@@ -59,7 +59,11 @@ def read(store: Queue, settings: Config) -> Status:
 def gaps(settings: Config) -> Mapping[str, timedelta]:
     """How long each primary may go without a look before it counts as unwatched."""
     from fallback_mx.status import patience
+    from mxqueue.engine import is_served
 
+    if is_served(settings.storage.url) is False:
+        # Whatever was seen last, nobody is looking now.
+        return {primary.name: timedelta() for primary in settings.primaries}
     return {primary.name: patience(primary.interval) for primary in settings.primaries}
 
 

@@ -85,8 +85,9 @@ class OutageLog:
                 schema.outage.c.started_at < period.end,
                 or_(schema.outage.c.ended_at.is_(None), schema.outage.c.ended_at > period.start),
             ]
-            down = spans.down(_spans(connection, *touching), watches)
-            return figures(period, down, spans.watched(watches))
+            touching_spans = _spans(connection, *touching)
+            watched = spans.decided(touching_spans, spans.watched(watches))
+            return figures(period, spans.down(touching_spans, watches), watched)
 
         return self._read(op)
 

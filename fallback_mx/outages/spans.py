@@ -16,6 +16,7 @@ from fallback_mx.visible import visible
 
 MAX_DETAIL = 500
 _FOREVER = datetime.max.replace(tzinfo=UTC)
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,15 @@ class Watch:
 def watched(watches: Iterable[Watch]) -> IntervalSet:
     """The time in which any node was watching."""
     return union(watch.interval for watch in watches)
+
+
+def decided(spans: Iterable[Span], watched: IntervalSet) -> IntervalSet:
+    """The watched time of which it is known whether the primary was up: not that since a failure which fewer than
+    `fall` observations have confirmed so far."""
+    undecided = [span.started_at for span in spans if span.is_open and span.confirmed_at is None]
+    if not undecided:
+        return watched
+    return intersection(watched, [Interval(_EVER, min(undecided))])
 
 
 def down(spans: Iterable[Span], watches: Iterable[Watch]) -> IntervalSet:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import signal
 import ssl
@@ -40,6 +41,8 @@ from mxqueue.model import utc_now
 
 GRACE_SECONDS = 15.0
 HOUSEKEEPING_SECONDS = 60.0
+# Sessions come and go by the hundred: Python's own 700 would have it look for garbage several times for each.
+GC_THRESHOLDS = (20_000, 50, 50)
 
 
 class CannotListen(Exception):
@@ -110,6 +113,7 @@ class House:
         self._queue = queue
         self._tls_context = context
         self._crashed = False
+        self._has_started = False
         self._spool_directory = queue.directory or Path(tempfile.gettempdir())
 
     async def live(self) -> int:
@@ -119,6 +123,7 @@ class House:
         try:
             await self._start()
             with self._signals(stop):
+                self._has_started = True
                 maillog.service_started(
                     version=__version__,
                     node=self._config.server.hostname,
@@ -162,6 +167,10 @@ class House:
             await self._http.start()
         await self._listen()
         self._primaries.configure(self._config)
+        # What stands now stands until the end: the collector need not walk over it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._show_life())]
 
     async def _listen(self) -> None:
@@ -216,7 +225,8 @@ class House:
         await asyncio.gather(*self._chores, return_exceptions=True)
         if self._http is not None:
             await self._http.stop()
-        maillog.service_stopped(seconds=round(time.monotonic() - began, 3))
+        if self._has_started:
+            maillog.service_stopped(seconds=round(time.monotonic() - began, 3))
 
     async def _keep_house(self) -> None:
         troubled = False

@@ -8,6 +8,7 @@ read differently is refused and closed.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -263,18 +264,19 @@ class Session(Wire):
         self.wait()
         # What was learned in the clear is forgotten (RFC 3207, section 4.2).
         self._helo, self._transaction = "", None
-        self._handshake = self.loop.create_task(self._start_tls())
+        self._handshake = self.loop.create_task(self._start_tls(context))
         return None
 
-    async def _start_tls(self) -> None:
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
         # Said only now: between this reply and the handshake nothing may be read as input.
         self.say("220 2.0.0 Ready to start TLS")
         try:
-            await self.encrypt(self._listener.settings.tls_context)
-        except OSError:
-            self.abort()
-        else:
-            self.go_on()
+            await self.encrypt(context)
+        except (OSError, TimeoutError):
+            return
+        if self._must_leave:
+            self._say_goodbye()
+        self.go_on()
 
     # Content ----------------------------------------------------------------------------------------------------
 

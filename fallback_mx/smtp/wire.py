@@ -20,6 +20,8 @@ INPUT_LIMIT = 64 * 1024
 COMMAND_TIMEOUT_SECONDS = 300.0  # section 4.5.3.2.7
 BLOCK_TIMEOUT_SECONDS = 180.0  # section 4.5.3.2.5
 LINGER_SECONDS = 5.0
+HANDSHAKE_SECONDS = 60.0
+TURN_COMMANDS = 100  # then the others have their turn
 
 
 class Wire(SMTP):
@@ -43,6 +45,8 @@ class Wire(SMTP):
         self._has_ended = False
         self._is_reading = True
         self._is_choked = False
+        self._is_resting = False
+        self._is_lost = False
 
     # For the session --------------------------------------------------------------------------------------------
 
@@ -146,6 +150,9 @@ class Wire(SMTP):
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._is_lost:
+            return
+        self._is_lost = True
         if self._timer is not None:
             self._timer.cancel()
         self.transport = None
@@ -157,6 +164,8 @@ class Wire(SMTP):
         if self._is_leaving:
             return
         self._input += data
+        if self._is_resting:
+            return
         if not self._is_waiting:
             self._advance()
         elif len(self._input) > INPUT_LIMIT:
@@ -178,20 +187,37 @@ class Wire(SMTP):
 
     def resume_writing(self) -> None:
         self._is_choked = False
-        if not self._is_waiting:
+        if not self._is_waiting and not self._is_resting:
             self._advance()
 
     # Turns ------------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Use the input as far as it can be used now, then send what was said to it."""
+        """Use the input as far as it can be used in this turn, then send what was said to it."""
+        left = TURN_COMMANDS
         while self._input and not (self._is_waiting or self._is_leaving or self._is_choked):
+            if left == 0:
+                self._rest()
+                return
             if not (self._read_content() if self._content is not None else self._read_command()):
                 break
+            left -= 1
         self._flush()
         if self._has_ended and not self._is_waiting:
             self.leave()
         self._let_read(not self._is_choked and not (self._is_waiting and len(self._input) > INPUT_LIMIT))
+
+    def _rest(self) -> None:
+        """Let everybody else have a turn: one client with a great many commands must not keep them waiting."""
+        self._flush()
+        self._let_read(False)
+        self._is_resting = True
+        self.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._is_resting = False
+        if not self._is_waiting:
+            self._advance()
 
     def _read_command(self) -> bool:
         """Obey the first line of the input; False if there is none yet."""
@@ -261,15 +287,28 @@ class Wire(SMTP):
     async def encrypt(self, context: Any) -> None:
         """Speak TLS from now on. What came before the handshake is discarded (RFC 3207, section 4.2).
 
-        Raises OSError, ssl.SSLError included, where the client does not manage.
+        Raises whatever the handshake raises where the client does not manage; the connection is gone then.
         """
         self._flush()
         self._input.clear()
-        transport = await self.loop.start_tls(
-            self.transport, self, context, server_side=True, ssl_handshake_timeout=60.0
-        )
-        if transport is None:
+        if self.transport is None:
             raise ConnectionResetError
+        try:
+            transport = await self.loop.start_tls(
+                self.transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=LINGER_SECONDS,
+            )
+            if transport is None:
+                raise ConnectionResetError
+        except BaseException:
+            # A connection that dies in its handshake is not always reported to the protocol above the TLS.
+            self.abort()
+            self.connection_lost(None)
+            raise
         self.transport = transport
         self.is_tls = True
         self._is_reading = True

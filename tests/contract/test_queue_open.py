@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from mxqueue import AlreadyServed, NoQueue, Queue, QueueError, QueueUnavailable,
 from mxqueue.engine import make_engine
 from mxqueue.migrate import QUEUE, Migrations, upgrade
 from tests.fakes.mail import accept
-from tests.fakes.postgres import PostgresServer
 
 ENVIRONMENT = """
 from alembic import context
@@ -269,44 +267,3 @@ def test_an_affected_sqlite_is_refused_with_what_to_install(tmp_path: Path, othe
     assert done.stdout.startswith(f"UnsafeSQLite | SQLite {version}"), done.stderr
     assert "can lose commits" in done.stdout
     assert "pip install 'pysqlite3>=0.6.1'" in done.stdout
-
-
-# PostgreSQL -----------------------------------------------------------------------------------------------------
-
-
-def test_two_nodes_may_start_at_once_on_an_empty_database(postgres_url: str) -> None:
-    opened: list[Queue] = []
-    threads = [
-        threading.Thread(target=lambda n=n: opened.append(Queue.open(postgres_url, node=f"mx{n}", exclusive=True)))
-        for n in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    for queue in opened:
-        queue.close()
-    assert len(opened) == 3
-
-
-def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(QueueUnavailable, match=str(tmp_path)) as refused:
-        Queue.open(f"postgresql+psycopg://mx@/queue?host={tmp_path}", node="mx2", exclusive=True)
-
-    assert "storage.url" in refused.value.advice
-
-
-@pytest.mark.parametrize(("set_to", "found"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
-def test_a_commit_is_never_answered_before_the_servers_disk_has_it(
-    postgres_server: PostgresServer, set_to: str, found: str
-) -> None:
-    database = postgres_server.create_database()
-    with postgres_server.connect() as connection:
-        connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = {set_to}")
-
-    queue = Queue.open(postgres_server.url(database), node="mx2", exclusive=True)
-    setting = queue.writer.submit(lambda connection: connection.scalar(text("SHOW synchronous_commit"))).result()
-    queue.close()
-
-    assert setting == found

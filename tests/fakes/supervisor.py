@@ -58,14 +58,14 @@ class Supervisor:
         return int(self._hear())
 
     def lives(self, kills: int, is_under_load: Callable[[], bool], chance: random.Random) -> None:
-        """So many lives, each ended at some moment soon after it came under load."""
+        """So many lives, each ended at some moment soon after it came under load, half of them at that very moment."""
         for life in range(kills):
             self.start()
             deadline = time.monotonic() + 60
             while not is_under_load():
                 assert time.monotonic() < deadline, f"life {life} came to nothing within a minute"
-                time.sleep(0.005)
-            time.sleep(chance.uniform(0, 0.08))
+                time.sleep(0.001)
+            time.sleep(chance.choice([0, chance.uniform(0, 0.08)]))
             status = self.kill()
             assert status == -signal.SIGKILL, f"life {life} ended by itself: {status}"
 

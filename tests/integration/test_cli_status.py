@@ -1,23 +1,45 @@
-"""`fallback-mx status`, `primary list` and `outage list`: what the record says, with no service running."""
+"""`fallback-mx status`, `primary list` and `outage list`: what the record says, beside a service."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import Result
 
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.spans import Span, Watch
+from mxqueue.engine import lock
 from tests.fakes.operator import Operator
 
 MINUTE = timedelta(minutes=1)
 
 
+class BesideAService(Operator):
+    """An operator while a service holds the queue."""
+
+    def run(self, *words: str, **options: Any) -> Result:
+        with lock(self.database):
+            return super().run(*words, **options)
+
+
 @pytest.fixture
 def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path).create()
+    return BesideAService(tmp_path).create()
+
+
+@pytest.mark.parametrize("words", [("status",), ("primary", "list")])
+def test_once_no_service_holds_the_queue_nobody_is_watching_whatever_was_seen_last(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    operator = Operator(tmp_path).create()
+    _record(operator, [], [_watch(_now() - MINUTE, _now())])
+    output = operator.run(*words).output
+    assert "unknown" in output
+    assert "up" not in output.split("main")[1].split("\n")[0]
 
 
 def _watch(start: datetime, end: datetime, *, primary: str = "main", node: str = "mx2.example.com") -> Watch:

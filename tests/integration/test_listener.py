@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import uvloop
 
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
@@ -148,7 +151,8 @@ def running(queue: Queue, settings: ListenerSettings) -> Iterator[World]:
         await world.listener.stop(1.0)
 
     stopping = asyncio.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    # The loop that the service runs on: it reads a busy socket again and again before it looks at another.
+    thread = threading.Thread(target=lambda: uvloop.run(main()))
     thread.start()
     assert started.wait(10)
     try:
@@ -476,6 +480,50 @@ def test_commands_sent_together_with_starttls_are_discarded(tls_world: World, au
     with contextlib.suppress(ssl.SSLError, OSError):
         client.start_tls(trusting(authority))
         assert client.say("EHLO again.test").startswith("250-")
+
+
+@pytest.mark.parametrize("hello", [b"", b"\x16\x03\x01\x02\x00\x01", b"garbage\r\n"])
+def test_a_client_that_vanishes_in_its_handshake_leaves_no_session(tls_world: World, hello: bytes) -> None:
+    for _ in range(3):
+        client = tls_world.client().hello()
+        client.say("STARTTLS")
+        client.send(hello)
+        # Gone with a reset, not with an end.
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    assert tls_world.listener is not None
+    deadline = time.monotonic() + 10
+    while tls_world.listener.sessions and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert tls_world.listener.sessions == 0
+
+
+def test_one_client_with_a_great_many_commands_leaves_the_others_their_turns(world: World) -> None:
+    flood, stop = world.client().hello(), threading.Event()
+
+    def receive() -> None:
+        while not stop.is_set() and flood.reply():
+            pass
+
+    read = threading.Thread(target=receive, daemon=True)
+    read.start()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                flood.send(b"NOOP\r\n" * 40_000)
+
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    # The flood ends only after the others have been served: were they to wait for its end, this would not return.
+    for _ in range(5):
+        other = world.client().hello()
+        assert other.say("NOOP").startswith("250")
+        other.close()
+    stop.set()
+    flood.socket.shutdown(socket.SHUT_RDWR)
+    sending.join(10)
+    read.join(10)
 
 
 # Clients and services that go -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fallback_mx.outages.spans import MAX_DETAIL, Span, Watch, down, started, state_on_record, watched
+from fallback_mx.outages.spans import MAX_DETAIL, Span, Watch, decided, down, started, state_on_record, watched
 from fallback_mx.rules.health import Damping, Event, EventKind, Observation, State, step, unobserved
 from fallback_mx.sla.intervals import Interval, total
 
@@ -125,6 +125,16 @@ def test_a_blip_is_not_down() -> None:
 
 def test_an_open_outage_is_down_as_far_as_it_was_watched() -> None:
     assert down([outage(10, None)], [watch(0, 30), watch(50, 60)]) == (interval(10, 30), interval(50, 60))
+
+
+def test_time_since_a_failure_that_is_not_confirmed_is_undecided() -> None:
+    spans = [outage(20, None, confirmed=False)]
+    assert decided(spans, watched([watch(0, 30)])) == watched([watch(0, 20)])
+
+
+def test_once_an_outage_is_confirmed_or_over_all_watched_time_is_decided() -> None:
+    spans = [outage(5, 6, confirmed=False), outage(20, None)]
+    assert decided(spans, watched([watch(0, 30)])) == watched([watch(0, 30)])
 
 
 def test_an_outage_counts_only_where_its_own_node_watched() -> None:
