@@ -10,71 +10,27 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from fallback_mx.rules import trace
 from fallback_mx.rules.admission import Verdict, admit
 from fallback_mx.smtp.content import ContentReader, Untrusted
 from fallback_mx.smtp.paths import BadPath, Path, parse
+from fallback_mx.smtp.transaction import Endless, Intake, Transaction
 from fallback_mx.smtp.wire import Wire
 from mxqueue import Envelope, QueueFull, Spool
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from fallback_mx.smtp.listener import Listener, Route
+    from fallback_mx.smtp.listener import Listener
 
 ERROR_LIMIT = 20
-HEAD_OCTETS = 64 * 1024
 # A sender that goes on this far beyond the largest message is not going to stop by itself.
 OVERRUN_OCTETS = 64 * 1024 * 1024
 
 LOCAL_ERROR = "451 4.3.0 Temporary failure here, please try again later"
 NO_SPACE = "452 4.3.1 No room for mail here at the moment, please try again later"
-
-
-@dataclass(slots=True)
-class Transaction:
-    """A mail transaction under way (RFC 5321, section 3.3)."""
-
-    reverse_path: str
-    body: str
-    recipients: dict[str, Route] = field(default_factory=dict)
-
-
-class Endless(Exception):
-    """The client goes on far beyond the largest message we take."""
-
-
-class Intake:
-    """Where the octets of one message go: the spool, and beside it what must be known before the commit."""
-
-    def __init__(self, spool: Spool, limit: int) -> None:
-        self.spool = spool
-        self.failed: OSError | None = None
-        self.octets = 0
-        self._limit = limit
-        self._head = bytearray()
-
-    def write(self, data: bytes) -> None:
-        self.octets += len(data)
-        if self.failed is not None or self.too_large:
-            return
-        if len(self._head) < HEAD_OCTETS:
-            self._head += data[: HEAD_OCTETS - len(self._head)]
-        try:
-            self.spool.write(data)
-        except OSError as error:
-            self.failed = error
-
-    @property
-    def too_large(self) -> bool:
-        return self.octets > self._limit
-
-    @property
-    def hops(self) -> int:
-        return trace.hops(bytes(self._head))
 
 
 class Session(Wire):
