@@ -1,7 +1,7 @@
 """What a session gathers before it can commit: the envelope (RFC 5321, section 3.3) and the content.
 
-Content goes to a spool. Where that fails (a full disk) the error is kept, and the rest is read to its end and dropped, so
-that the sender can be told.
+Content goes to a spool. Where that fails (a full disk) the error is kept, and the rest is read to its end and dropped,
+so that the sender can be told.
 """
 
 from __future__ import annotations
