@@ -233,9 +233,9 @@ class House:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             try:
-                # A piece at a time, so that mail goes in between.
+                # A piece at a time: mail that waits for the writer goes in between.
                 while await asyncio.wrap_future(self._queue.housekeep()) > 0:
-                    await asyncio.sleep(0.1)
+                    pass
             except QueueError as error:
                 if not troubled:
                     maillog.trouble("housekeeping", str(error), error.advice)
