@@ -26,6 +26,7 @@ from mxqueue.model import (
     Outcome,
     Recipient,
     RecipientState,
+    ReportRequest,
     RouteCount,
     Settlement,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "QueueUnavailable",
     "Recipient",
     "RecipientState",
+    "ReportRequest",
     "RouteCount",
     "SchemaTooNew",
     "SchemaTooOld",
