@@ -36,14 +36,21 @@ _lines = Lines(None)
 # The log of a process is one: every part writes to it, and only `configure` replaces it.
 _log: Any = None
 _with_persons = False
+_form = ("info", False)
 
 
 def configure(level: str = "info", *, as_json: bool = False, stream: BinaryIO | None = None) -> None:
     """Set the level (debug, info, warning, error) and the form for the whole process."""
-    global _log, _lines, _with_persons
+    global _form, _log, _lines, _with_persons
+    _form = (level, as_json)
     _lines = Lines(stream)
     _with_persons = level == "debug"
     _log = loglines.Log(_lines, loglines.as_json if as_json else loglines.logfmt, level)
+
+
+def form() -> tuple[str, bool]:
+    """The level and whether lines are JSON, as `configure` was told."""
+    return _form
 
 
 def capture_libraries() -> None:

@@ -84,9 +84,9 @@ class Metrics:
             found = self._acceptances[primary] = (self._accepted.labels(primary), self._octets.labels(primary))
         return found
 
-    def refused(self, reason: str) -> None:
+    def refused(self, reason: str, times: int = 1) -> None:
         """Something was answered with 4xx or 5xx. `reason` is one of a fixed set of words, never a reply's text."""
-        self._refused.labels(reason).inc()
+        self._refused.labels(reason).inc(times)
 
     def delivered(self, primary: str, recipients: int = 1) -> None:
         """The primary answered 2xx for so many recipients."""
@@ -98,12 +98,16 @@ class Metrics:
 
     def session_opened(self) -> None:
         """A sender connected."""
-        self._connections.inc()
-        self._sessions.inc()
+        self.count_sessions(1, 0)
 
     def session_closed(self) -> None:
         """A sender went away."""
-        self._sessions.dec()
+        self.count_sessions(0, 1)
+
+    def count_sessions(self, opened: int, closed: int) -> None:
+        """So many senders have connected, and so many gone away."""
+        self._connections.inc(opened)
+        self._sessions.inc(opened - closed)
 
     def render(self, figures: Figures) -> bytes:
         """The whole page, in Prometheus's text format 0.0.4."""
