@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -51,6 +52,11 @@ def configure(level: str = "info", *, as_json: bool = False, stream: BinaryIO | 
 def form() -> tuple[str, bool]:
     """The level and whether lines are JSON, as `configure` was told."""
     return _form
+
+
+def together() -> AbstractContextManager[None]:
+    """What is logged within goes out at its end, in as few writes as can be: for many lines of one moment."""
+    return _lines.together()
 
 
 def capture_libraries() -> None:

@@ -135,18 +135,22 @@ class Front:
         if isinstance(self._door, Crew):
             self._door.tell_states()
 
-    def _on_accepted(self, envelopes: Sequence[Envelope], size: int) -> None:
-        for envelope in envelopes:
-            self._metrics.accepted(envelope.route, size)
-            maillog.accepted(
-                envelope.id,
-                primary=envelope.route,
-                client_address=envelope.client_address,
-                reverse_path=envelope.reverse_path,
-                forward_paths=envelope.forward_paths,
-                size=size,
-            )
-            self._mail_came(envelope.route)
+    def _on_accepted(self, committed: Sequence[tuple[Envelope, int]]) -> None:
+        sizes: dict[str, list[int]] = {}
+        with maillog.together():
+            for envelope, size in committed:
+                sizes.setdefault(envelope.route, []).append(size)
+                maillog.accepted(
+                    envelope.id,
+                    primary=envelope.route,
+                    client_address=envelope.client_address,
+                    reverse_path=envelope.reverse_path,
+                    forward_paths=envelope.forward_paths,
+                    size=size,
+                )
+        for route, each in sizes.items():
+            self._metrics.accepted(route, len(each), sum(each))
+            self._mail_came(route)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

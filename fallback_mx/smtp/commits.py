@@ -25,9 +25,9 @@ class _Commit:
 
 
 class QueueCommits:
-    """Implements the listener's `Commits` on a queue. `accepted` hears of every message that was committed."""
+    """Implements the listener's `Commits` on a queue. `accepted` hears what was committed, with sizes."""
 
-    def __init__(self, queue: Queue, accepted: Callable[[Sequence[Envelope], int], None]) -> None:
+    def __init__(self, queue: Queue, accepted: Callable[[Sequence[tuple[Envelope, int]]], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._queue = queue
         self._accepted = accepted
@@ -52,10 +52,13 @@ class QueueCommits:
     def _answer(self) -> None:
         # Lowered first: what is appended from now on calls again.
         self._is_called = False
+        accepted: list[tuple[Envelope, int]] = []
         while self._done:
             work = self._done.popleft()
             error = work.future.exception()
-            # The sender first: what is counted and logged can wait for that long.
             work.then(error if isinstance(error, Exception | None) else RuntimeError(str(error)))
             if error is None:
-                self._accepted(work.envelopes, work.size)
+                accepted += [(envelope, work.size) for envelope in work.envelopes]
+        # The senders first: what is counted and logged can wait for that long.
+        if accepted:
+            self._accepted(accepted)

@@ -56,8 +56,8 @@ class World:
         assert self.listener is not None
         asyncio.run_coroutine_threadsafe(self.listener.stop(grace_seconds), self.loop).result(20)
 
-    def note(self, envelopes: Sequence[Envelope], size: int) -> None:
-        self.accepted.extend(envelope.id for envelope in envelopes)
+    def note(self, committed: Sequence[tuple[Envelope, int]]) -> None:
+        self.accepted.extend(envelope.id for envelope, _ in committed)
 
     def queued(self) -> list[bytes]:
         """The content of everything in the queue, in order of arrival."""
