@@ -20,8 +20,6 @@ from fallback_mx.smtp.wire import Wire
 from mxqueue import QueueFull, Spool
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from fallback_mx.smtp.listener import Listener
 
 ERROR_LIMIT = 20
@@ -47,6 +45,7 @@ class Session(Wire):
         self._esmtp = False
         self._transaction: Transaction | None = None
         self._intake: Intake | None = None
+        self._queued_as = ""
         self._must_leave = False
         self._handshake: asyncio.Task[None] | None = None
 
@@ -246,6 +245,7 @@ class Session(Wire):
             is_esmtp=self._esmtp,
             is_tls=self.is_tls,
         )
+        self._queued_as = " ".join([envelope.id for envelope in envelopes])
         self._listener.commit(envelopes, spool, self._committed)
 
     def _object(self, intake: Intake) -> str:
@@ -262,11 +262,10 @@ class Session(Wire):
             return "554 5.4.6 Too many hops: this message has been going in circles"
         return ""
 
-    def _committed(self, future: Future[tuple[str, ...]]) -> None:
+    def _committed(self, error: Exception | None) -> None:
         """The commit is over, one way or the other: this is the reply to the final dot."""
-        error = future.exception()
         if error is None:
-            reply = f"250 2.0.0 Queued as {' '.join(future.result())}"
+            reply = f"250 2.0.0 Queued as {self._queued_as}"
         else:
             self._listener.events.trouble("queue", error)
             reply = NO_SPACE if isinstance(error, QueueFull) else LOCAL_ERROR

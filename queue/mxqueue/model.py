@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def utc_now() -> datetime:
@@ -69,12 +71,12 @@ class Content(Protocol):
 CHUNK_SIZE = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRequest:
+class ReportRequest(NamedTuple):
     """What the sender wants to be told about one recipient (RFC 3461), as it was put; empty where nothing was said.
 
     `notify` is NEVER, or some of SUCCESS, FAILURE and DELAY with commas between. `orcpt` is the address that the mail
-    was first sent to: a type, a semicolon and the address, encoded.
+    was first sent to: a type, a semicolon and the address, encoded. Some senders give one for every recipient, so this
+    is a tuple, which is quick to make and to hand to another process.
     """
 
     notify: str = ""
