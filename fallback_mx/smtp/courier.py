@@ -11,31 +11,18 @@ Nothing here raises for what a server does: a broken connection is a result (`Lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from fallback_mx.rules.disposition import Delivery, Lost, Reply, Result, Unfit
-from fallback_mx.smtp.commands import commands, unfit
-from fallback_mx.smtp.dots import FINAL_DOT, BareDot, DotStuffer
+from fallback_mx.rules.disposition import Delivery, Lost, Reply, Result
+from fallback_mx.smtp import fitness
+from fallback_mx.smtp.commands import commands
+from fallback_mx.smtp.dots import FINAL_DOT, DotStuffer
+from fallback_mx.smtp.parcel import Parcel, Part, unreadable
 from fallback_mx.smtp.pipeline import Exchange, Pipeline, Step
-from mxqueue.errors import Damaged
-from mxqueue.model import Message
 
 JOIN_OCTETS = 64 * 1024
 """Pieces are joined up to this size, so that a small message is one write."""
-
-
-class Parcel(Protocol):
-    """A message to deliver to its `message.recipients`. `chunks` gives the content from the start at each call.
-
-    It may raise Damaged, or anything else where the content cannot be read just now.
-    """
-
-    @property
-    def message(self) -> Message: ...
-
-    def chunks(self) -> AsyncIterator[bytes]: ...
 
 
 Upcoming = Callable[[], Parcel | None]
@@ -115,10 +102,21 @@ class Courier:
         is cancelled the connection must be given up: `abort`.
         """
         assert self._announced is None or self._announced.parcel is parcel
+        if self._announced is not None:
+            return await self._offer(parcel, upcoming)
+        unfit = await fitness.unfit(parcel, self.greeting.extensions, self.greeting.host)
+        fit = tuple(each for each, why in zip(parcel.message.recipients, unfit, strict=True) if why is None)
+        if len(fit) == len(unfit):
+            return await self._offer(parcel, upcoming)
+        if not fit:
+            return Delivery(tuple(why for why in unfit if why is not None))
+        part = Part(parcel, replace(parcel.message, recipients=fit))
+        delivery = await self._offer(part, upcoming)
+        results = iter(delivery.results)
+        return replace(delivery, results=tuple(next(results) if why is None else why for why in unfit))
+
+    async def _offer(self, parcel: Parcel, upcoming: Upcoming) -> Delivery:
         self._seconds = 0.0
-        unfit = None if self._announced else await self._unfit(parcel)
-        if unfit is not None:
-            return Delivery((unfit,) * len(parcel.message.recipients))
         envelope = await self._envelope(parcel)
         is_untouched = self._is_untouched(envelope)
         results = await self._results(envelope, upcoming)
@@ -142,28 +140,6 @@ class Courier:
 
     def _offers(self, extension: str) -> bool:
         return extension in self.greeting.extensions
-
-    async def _unfit(self, parcel: Parcel) -> Result | None:
-        """Why this message cannot reach this server undamaged (RFC 6152, section 3; RFC 6531, section 3.2)."""
-        reason = unfit(parcel.message, self.greeting.extensions, self.greeting.host)
-        if reason is not None:
-            return Unfit(reason)
-        if not self._needs_reading(parcel.message):
-            return None
-        try:
-            is_ascii = parcel.message.trace.isascii()
-            async for piece in parcel.chunks():
-                is_ascii = is_ascii and piece.isascii()
-        except Exception as error:
-            return _unreadable(error)
-        if is_ascii:
-            return None
-        missing = "SMTPUTF8" if self._offers("8bitmime") else "8BITMIME"
-        return Unfit(f"8-bit content, and {self.greeting.host} does not offer {missing}")
-
-    def _needs_reading(self, message: Message) -> bool:
-        """Whether only the content can tell if the server is up to it."""
-        return not self._offers("8bitmime") or (message.smtputf8 and not self._offers("smtputf8"))
 
     async def _envelope(self, parcel: Parcel) -> _Envelope:
         started = asyncio.get_running_loop().time()
@@ -237,7 +213,7 @@ class Courier:
             pending = await self._all_but_the_end(parcel, stuffer)
         except Exception as error:
             self._pipeline.abort(f"content not sent to its end: {error}")
-            return _unreadable(error)
+            return unreadable(error)
         if self._pipeline.broken is not None:
             return self._lost()
         exchange = self._pipeline.expect([Step.CONTENT])
@@ -270,16 +246,8 @@ class Courier:
     def _announce(self, upcoming: Upcoming) -> bytes:
         """The next parcel's envelope, to go behind this one's final dot."""
         parcel = upcoming()
-        if parcel is None or self._needs_reading(parcel.message):
-            return b""
-        if unfit(parcel.message, self.greeting.extensions, self.greeting.host) is not None:
+        if parcel is None or not fitness.is_fit(parcel.message, self.greeting.extensions):
             return b""
         said = commands(parcel.message, self.greeting.extensions)
         self._announced = _Envelope(parcel, self._pipeline.expect([step for step, _ in said]))
         return b"".join(line for _, line in said)
-
-
-def _unreadable(error: Exception) -> Result:
-    if isinstance(error, Damaged | BareDot):
-        return Unfit(str(error))
-    return Lost(f"our own copy cannot be read now: {error}")

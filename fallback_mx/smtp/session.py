@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from fallback_mx.rules import trace
+from fallback_mx.smtp import command_line
 from fallback_mx.smtp.content import ContentReader, Untrusted
-from fallback_mx.smtp.paths import has_controls
 from fallback_mx.smtp.transaction import NO_SPACE, Endless, Intake, Refusal, Transaction
 from fallback_mx.smtp.wire import Wire
 from mxqueue import QueueFull, Spool
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 ERROR_LIMIT = 20
 # A sender that goes on this far beyond the largest message is not going to stop by itself.
 OVERRUN_OCTETS = 64 * 1024 * 1024
-
-# Whose argument may be an address beyond ASCII (RFC 6531, section 3.1).
-IN_UTF8 = frozenset({b"MAIL", b"RCPT", b"VRFY"})
 
 LOCAL_ERROR = "451 4.3.0 Temporary failure here, please try again later"
 
@@ -81,15 +78,17 @@ class Session(Wire):
     # Commands ---------------------------------------------------------------------------------------------------
 
     def obey(self, line: bytes) -> None:
-        verb, _, argument = line.partition(b" ")
-        command = self._commands.get(verb) or self._commands.get(verb.upper())
+        verb, argument = command_line.split(line)
+        command = self._commands.get(verb)
         if command is None:
             self._fault("500 5.5.2 Command not recognized")
-        elif (text := _text(argument, is_ascii=argument.isascii() or verb.upper() not in IN_UTF8)) is None:
+        elif argument is None:
             self._fault("501 5.5.2 Only printable characters are understood here")
         else:
             try:
-                command(self, text)
+                command(self, argument)
+            except Refusal as refusal:
+                self._refuse(refusal)
             except Exception as error:
                 # Nobody classified it: it is ours, and temporary.
                 self._listener.events.trouble("session", error)
@@ -103,6 +102,12 @@ class Session(Wire):
     def _fault(self, reply: str) -> None:
         self._errors += 1
         self.say(reply)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if refusal.reason:
+            self._listener.events.refused(self.client_address, refusal.domain, refusal.reason, refusal.reply)
+        self._errors += refusal.is_error
+        self.say(refusal.reply)
 
     def _on_helo(self, argument: str) -> None:
         if self._greet(argument, "HELO"):
@@ -124,29 +129,17 @@ class Session(Wire):
 
     def _on_mail(self, argument: str) -> None:
         if not self._helo:
-            return self._fault("503 5.5.1 Send EHLO first")
+            raise Refusal("503 5.5.1 Send EHLO first")
         if self._transaction is not None:
-            return self._fault("503 5.5.1 Nested MAIL command")
-        try:
-            self._transaction = Transaction.begin(argument, self._listener)
-        except Refusal as refusal:
-            return self._refuse(refusal)
-        return self.say_raw(b"250 2.1.0 Sender ok\r\n")
+            raise Refusal("503 5.5.1 Nested MAIL command")
+        self._transaction = Transaction.begin(argument, self._listener)
+        self.say_raw(b"250 2.1.0 Sender ok\r\n")
 
     def _on_rcpt(self, argument: str) -> None:
         if self._transaction is None:
-            return self._fault("503 5.5.1 Send MAIL first")
-        try:
-            self._transaction.add(argument, self._listener)
-        except Refusal as refusal:
-            return self._refuse(refusal)
-        return self.say_raw(b"250 2.1.5 Recipient ok\r\n")
-
-    def _refuse(self, refusal: Refusal) -> None:
-        if refusal.reason:
-            self._listener.events.refused(self.client_address, refusal.domain, refusal.reason, refusal.reply)
-        self._errors += refusal.is_error
-        self.say(refusal.reply)
+            raise Refusal("503 5.5.1 Send MAIL first")
+        self._transaction.add(argument, self._listener)
+        self.say_raw(b"250 2.1.5 Recipient ok\r\n")
 
     def _on_rset(self, argument: str) -> None:
         self._transaction = None
@@ -283,15 +276,6 @@ class Session(Wire):
         if self._intake is not None:
             self._intake.spool.close()
             self._intake = None
-
-
-def _text(argument: bytes, *, is_ascii: bool) -> str | None:
-    """A command's argument; None where there is something in it that has no business there."""
-    try:
-        text = argument.decode("ascii" if is_ascii else "utf-8").strip(" ")
-    except UnicodeDecodeError:
-        return None
-    return None if has_controls(text) else text
 
 
 Session._commands = {
