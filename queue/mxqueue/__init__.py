@@ -29,7 +29,7 @@ from mxqueue.model import (
     RouteCount,
     Settlement,
 )
-from mxqueue.spool import BytesContent, Spool, StoredContent
+from mxqueue.spool import BytesContent, Spool, SpoolMemory, StoredContent
 from mxqueue.store import Queue
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "SchemaTooOld",
     "Settlement",
     "Spool",
+    "SpoolMemory",
     "StorageFailed",
     "StoredContent",
     "UnsafeSQLite",
