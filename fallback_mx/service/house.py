@@ -27,6 +27,7 @@ from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.schema import MIGRATIONS
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.service.inbound import Inbound
+from fallback_mx.service.limits import with_limits
 from fallback_mx.service.primaries import Primaries
 from fallback_mx.service.space import Space
 from fallback_mx.service.view import ServiceView
@@ -81,19 +82,17 @@ def _raise_descriptor_limit() -> None:
 
 
 def listener_settings(config: Config, spool_directory: Path, context: ssl.SSLContext | None) -> ListenerSettings:
-    return ListenerSettings(
+    settings = ListenerSettings(
         hostname=config.server.hostname,
         routes={
             domain: Route(primary.name, WhenUp(primary.when_up))
             for primary in config.primaries
             for domain in primary.domains
         },
-        max_message_size=config.server.max_message_size,
-        max_recipients=config.server.max_recipients,
-        max_connections=config.server.max_connections,
         spool_directory=spool_directory,
         tls_context=context,
     )
+    return with_limits(settings, config.server)
 
 
 class House:

@@ -71,9 +71,10 @@ class LineLimit:
         # From the start of a line the last line end within its limit is looked for, and what lies between is passed
         # over: with a large limit that is one look for a great many lines.
         while size - start > self._most:
-            end = piece.rfind(b"\n", max(start, 0), start + self._most)
+            end = piece.rfind(b"\n", max(0, start), start + self._most)
             if end < 0:
                 return True
             start = end + 1
-        self._open = size - max(start, piece.rfind(b"\n", max(start, 0)) + 1)
+        last = piece.rfind(b"\n", max(0, start))
+        self._open = size - 1 - last if last >= 0 else size - start
         return False

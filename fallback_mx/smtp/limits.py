@@ -1,12 +1,30 @@
-"""What one session may do before it is told to come back later: messages, errors, commands that bring no mail nearer.
+"""What one session may do before it is told to come back later, and the words in which it is told.
 
-A `Tally` is kept for each session. It costs nothing where mail is sent as it should be: only what is unusual counts.
+Messages, errors and commands that bring no mail nearer are counted here; connections are in `crowd`, time in
+`deadlines`, sizes in `transaction`. A `Tally` is kept for each session. It costs nothing where mail is sent as it
+should be: only what is unusual counts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+# By the names that `Crowd.enter` gives the limits.
+CROWDED = {
+    "connections": "421 4.7.0 Too many connections at the moment, please try again later",
+    "client_connections": "421 4.7.0 Too many connections from your address, please use those that are open",
+    "network_connections": "421 4.7.0 Too many connections from your network, please try again later",
+}
+# By the names that the limits have in the log and in the metrics.
+TOO_SLOW = {
+    "data_rate": "421 4.4.2 The message comes too slowly, please try again over a better line",
+    "timeout": "421 4.4.2 No command came for too long, please connect again",
+}
+FAULTS = {
+    "size": "552 5.3.4 Message too large, at most {0.message_octets} octets are taken",
+    "header_size": "552 5.3.4 Message header too large, at most {0.header_octets} octets are taken",
+    "long_lines": "554 5.6.0 A line is too long, at most {0.line_octets} octets are taken: please encode the message",
+}
 # A sender may go on naming recipients for this long after the first that was put off (RFC 5321, section 4.5.3.1.10).
 OVERSHOOT_RECIPIENTS = 1000
 

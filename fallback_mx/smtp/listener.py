@@ -23,19 +23,13 @@ from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.crowd import Crowd, CrowdLimits
 from fallback_mx.smtp.deadlines import Deadlines, Patience
-from fallback_mx.smtp.limits import SessionLimits
+from fallback_mx.smtp.limits import CROWDED, SessionLimits
 from fallback_mx.smtp.networks import Networks
 from fallback_mx.smtp.session import Session
 from fallback_mx.smtp.transaction import Bounds
 from mxqueue import Content, Envelope, Spool, SpoolMemory
 
 BACKLOG = 1024
-# By the names that `Crowd.enter` gives the limits.
-CROWDED = {
-    "connections": "421 4.7.0 Too many connections at the moment, please try again later",
-    "client_connections": "421 4.7.0 Too many connections from your address, please use those that are open",
-    "network_connections": "421 4.7.0 Too many connections from your network, please try again later",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from fallback_mx.rules import trace
 from fallback_mx.rules.admission import Verdict, admit
 from fallback_mx.smtp import xclient
 from fallback_mx.smtp.content import ContentReader, Untrusted
-from fallback_mx.smtp.limits import Tally
+from fallback_mx.smtp.limits import FAULTS, TOO_SLOW, Tally
 from fallback_mx.smtp.paths import BadPath, Path, parse
 from fallback_mx.smtp.transaction import Endless, Intake, Transaction
 from fallback_mx.smtp.wire import Wire
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 # A sender that goes on this far beyond the largest message is not going to stop by itself.
 OVERRUN_OCTETS = 64 * 1024 * 1024
 
-TOO_SLOW = {
-    "data_rate": "421 4.4.2 The message comes too slowly, please try again over a better line",
-    "timeout": "421 4.4.2 No command came for too long, please connect again",
-}
-FAULTS = {
-    "size": "552 5.3.4 Message too large, at most {0.message_octets} octets are taken",
-    "header_size": "552 5.3.4 Message header too large, at most {0.header_octets} octets are taken",
-    "long_lines": "554 5.6.0 A line is too long, at most {0.line_octets} octets are taken: please encode the message",
-}
 LOCAL_ERROR = "451 4.3.0 Temporary failure here, please try again later"
 NO_SPACE = "452 4.3.1 No room for mail here at the moment, please try again later"
 
