@@ -38,6 +38,7 @@ from fallback_mx.config_fields import (
     Size,
     SizeOrZero,
     StorageUrl,
+    Workers,
     quoted,
 )
 from fallback_mx.config_problems import ConfigError, Problem, Section
@@ -85,6 +86,7 @@ class Server(_Table):
     stress_timeout: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
     proxy_protocol_from: tuple[Network, ...] = Field(default=(), examples=[["192.0.2.10"]])
     xclient_from: tuple[Network, ...] = Field(default=(), examples=[["192.0.2.11"]])
+    workers: Workers = Field(default=0, examples=[0])
 
 
 class Storage(_Table):
