@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from fallback_mx.rules.admission import WhenUp
@@ -249,7 +249,7 @@ def test_below_that_share_nobody_is_hurried() -> None:
 
 def test_a_client_that_never_reads_is_aborted_and_its_descriptor_freed() -> None:
     def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     async def talk(door: Door) -> None:
         before = descriptors()

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from fallback_mx.smtp.header import Header
 
-FIELDS = ["Received: a", "received : b", "RECEIVED:c", "X-Received: d", "Subject: Received: x", "S:", " Received: folded"]
+FIELDS = [
+    "Received: a",
+    "received : b",
+    "RECEIVED:c",
+    "X-Received: d",
+    "Subject: Received: x",
+    "S:",
+    " Received: folded",
+]
 BODY = ["Received: in the body", "no field", "", "Subject: y", "x" * 300]
 
 
