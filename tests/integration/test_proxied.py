@@ -1,4 +1,4 @@
-"""Connections that others make for their clients: the PROXY protocol and XCLIENT, from those who may and from others."""
+"""Connections that others make for their clients: PROXY and XCLIENT, from those who may and from others."""
 
 from __future__ import annotations
 
@@ -24,13 +24,7 @@ from tests.integration.test_listener import ROUTES, Client, World, running, trus
 
 HERE = Networks([ip_network("127.0.0.0/8")])
 V1 = b"PROXY TCP4 192.0.2.7 203.0.113.1 4321 25\r\n"
-V2 = (
-    SIGNATURE
-    + b"\x21\x11"
-    + struct.pack("!H", 12)
-    + bytes([192, 0, 2, 7, 203, 0, 113, 1])
-    + struct.pack("!HH", 4321, 25)
-)
+V2 = SIGNATURE + b"\x21\x11" + struct.pack("!H8BHH", 12, 192, 0, 2, 7, 203, 0, 113, 1, 4321, 25)
 V6 = b"PROXY TCP6 2001:db8::7 2001:db8::1 4321 25\r\n"
 Open = Callable[..., World]
 

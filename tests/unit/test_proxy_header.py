@@ -40,7 +40,7 @@ GOOD = {
     "v1, unknown with something": (b"PROXY UNKNOWN ffff::1 \xff anything 1 2\r\n", ""),
     "v2 over IPv4": (v2(1, V4, FROM_V4), "192.0.2.7"),
     "v2 over IPv6": (v2(1, V6, FROM_V6), "2001:db8::7"),
-    "v2 with extensions": (v2(1, V4, FROM_V4 + extra(1, b"h2") + extra(0x20, b"\1\0\0\0\0") + extra(4, b"")), "192.0.2.7"),
+    "v2 with extensions": (v2(1, V4, FROM_V4 + extra(1, b"h2") + extra(0x20, b"\1\0") + extra(4, b"")), "192.0.2.7"),
     "v2, a health check": (v2(0, 0, b""), ""),
     "v2, a health check with addresses": (v2(0, V4, FROM_V4), ""),
     "v2, a health check with rubbish": (v2(0, 0xFF, b"rubbish"), ""),

@@ -1,4 +1,4 @@
-"""From the configuration to the listener: each limit of [server] arrives, and the defaults are the same on both sides."""
+"""From the configuration to the listener: each limit of [server] arrives, and defaults are the same on both sides."""
 
 from __future__ import annotations
 
