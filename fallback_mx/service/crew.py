@@ -21,7 +21,7 @@ from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Setup, States, Tally
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
-from fallback_mx.smtp.crowd import share_memory
+from fallback_mx.smtp.crowd import forget, share_memory
 from fallback_mx.web.metrics import Metrics
 from mxqueue import BytesContent, Envelope, FileContent
 
@@ -170,6 +170,7 @@ class _Member:
             began = time.monotonic()
             assert self._process is not None
             status = await self._process.wait()
+            forget(self._crew._crowd, self._number)
             self._part()
             if self._is_leaving:
                 return

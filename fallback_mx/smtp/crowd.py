@@ -3,10 +3,11 @@
 One process counts for itself alone. Several processes that accept for one service share a piece of memory without a
 name: each owns a region of it, where it alone writes how many connections it has, by hash of their address and of their
 network, and reads what the others wrote. There are no locks. A count is exact for what this process has; of the others
-it takes in whoever falls into the same of 65,536 buckets, and it may be a moment old. The hash is keyed: nobody can
-choose addresses that share a bucket with somebody else's.
+it takes in whoever falls into the same of 65,536 buckets, and it may be a moment old: where they all let in a client at
+the same moment there is one too many for each. The hash is keyed: nobody can choose addresses that share a bucket with
+somebody else's.
 
-A process that died leaves its counts behind until the one that takes its place begins, with its region zeroed.
+A process that died leaves its counts behind until they are forgotten, at the latest by the one that takes its place.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ def share_memory(slots: int) -> int:
     return descriptor
 
 
+def forget(descriptor: int, slot: int) -> None:
+    """The process that counted there is gone, and its connections with it."""
+    os.pwrite(descriptor, bytes(REGION_OCTETS), HEAD_OCTETS + slot * REGION_OCTETS)
+
+
 def network_of(client_address: str) -> str:
     """The network that a client's address is counted under: its /24 or /64. Text that is no address is its own."""
     if ":" not in client_address:
@@ -81,6 +87,7 @@ class Crowd:
             self._share(descriptor, slots, slot)
 
     def _share(self, descriptor: int, slots: int, slot: int) -> None:
+        forget(descriptor, slot)
         self._memory = mmap.mmap(descriptor, HEAD_OCTETS + slots * REGION_OCTETS)
         self._key = self._memory[:KEY_OCTETS]
         whole = memoryview(self._memory)
@@ -89,7 +96,6 @@ class Crowd:
             for start in range(HEAD_OCTETS, HEAD_OCTETS + slots * REGION_OCTETS, REGION_OCTETS)
         ]
         self._region = regions.pop(slot)
-        self._region.cast("B")[:] = bytes(REGION_OCTETS)
         self._others = regions
 
     def enter(self, client_address: str) -> str:

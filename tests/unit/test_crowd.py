@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallback_mx.smtp.crowd import KEY_OCTETS, Crowd, CrowdLimits, network_of, share_memory
+from fallback_mx.smtp.crowd import KEY_OCTETS, Crowd, CrowdLimits, forget, network_of, share_memory
 
 ADDRESSES = [
     *(f"192.0.2.{number}" for number in range(4)),
@@ -124,6 +124,16 @@ def test_a_process_that_takes_the_place_of_a_dead_one_begins_at_nothing(memory: 
     assert living.total == successor.total == 1
     assert successor.enter("192.0.2.1") == "client_connections"
     assert successor.enter("192.0.2.2") == ""
+
+
+def test_who_was_counted_by_a_dead_process_can_be_forgotten_before_there_is_another(memory: int) -> None:
+    living, dead = (Crowd(slots=3, slot=slot, descriptor=memory) for slot in (0, 1))
+    living.enter("192.0.2.1")
+    dead.enter("192.0.2.1")
+    forget(memory, 1)
+    assert living.total == 1
+    living.limits = CrowdLimits(per_client=2)
+    assert [living.enter("192.0.2.1") for _ in range(2)] == ["", "client_connections"]
 
 
 def test_a_process_that_closes_takes_back_what_it_had_counted(memory: int) -> None:
