@@ -33,6 +33,7 @@ from fallback_mx.config_fields import (
     Listen,
     ListenOrNone,
     Name,
+    Network,
     Port,
     Size,
     SizeOrZero,
@@ -69,8 +70,22 @@ class Server(_Table):
     tls_certificate: FilePath | None = Field(default=None, examples=["/etc/ssl/fallback-mx.pem"])
     tls_key: FilePath | None = Field(default=None, examples=["/etc/ssl/private/fallback-mx.key"])
     max_message_size: Size = Field(default=50_000_000, examples=["50MB"])
+    max_header_size: Size = Field(default=256_000, examples=["256kB"])
+    long_lines: Literal["accept", "refuse"] = Field(default="accept", examples=["accept"])
+    max_content_memory: SizeOrZero = Field(default=32_000_000, examples=["32MB"])
     max_connections: Count = Field(default=400, examples=[400])
+    max_connections_per_client: Count = Field(default=100, examples=[100])
+    max_connections_per_network: Count = Field(default=200, examples=[200])
+    max_messages_per_session: Count = Field(default=1000, examples=[1000])
     max_recipients: Count = Field(default=100, examples=[100])
+    max_errors: Count = Field(default=20, examples=[20])
+    max_idle_commands: Count = Field(default=50, examples=[50])
+    command_timeout: Interval = Field(default=timedelta(minutes=5), examples=["5m"])
+    data_timeout: Interval = Field(default=timedelta(minutes=3), examples=["3m"])
+    min_data_rate: SizeOrZero = Field(default=100, examples=["100B"])
+    stress_timeout: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
+    proxy_protocol_from: tuple[Network, ...] = Field(default=(), examples=[["192.0.2.10"]])
+    xclient_from: tuple[Network, ...] = Field(default=(), examples=[["192.0.2.11"]])
     workers: Workers = Field(default=0, examples=[0])
 
 

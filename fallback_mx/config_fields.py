@@ -146,6 +146,27 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(value: Any) -> AnyNetwork:
+    text = _text(value, "192.0.2.10")
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        write = 'write an address such as "192.0.2.10" or a network such as "10.1.0.0/16"'
+        raise unfit(f"{quoted(text)} is not an address or a network", write) from None
+    if network.prefixlen == 0:
+        raise unfit(f"{quoted(text)} is everybody", "write the addresses of those that are to be believed")
+    if "/" in text and _address(text.partition("/")[0]) != network.network_address:
+        raise unfit(f"{quoted(text)} is an address and a network at once", f'write "{network}"')
+    return network
+
+
+def _network_text(network: AnyNetwork) -> str:
+    return str(network.network_address if network.num_addresses == 1 else network)
+
+
 def _endpoint(value: Any) -> Endpoint:
     if isinstance(value, int) and not isinstance(value, bool):
         raise unfit(f"{value} is a port alone", f'write an address and a port: "0.0.0.0:{value}"')
@@ -228,6 +249,7 @@ Name = Annotated[str, PlainValidator(_label)]
 FilePath = Annotated[Path, PlainValidator(_file_path), PlainSerializer(str, return_type=str)]
 Host = Annotated[str, PlainValidator(_host)]
 Listen = Annotated[Endpoint, PlainValidator(_endpoint), PlainSerializer(str, return_type=str)]
+Network = Annotated[AnyNetwork, PlainValidator(_network), PlainSerializer(_network_text, return_type=str)]
 ListenOrNone = Annotated[
     Endpoint | None,
     PlainValidator(_endpoint_or_none),

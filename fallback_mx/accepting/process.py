@@ -25,6 +25,7 @@ from fallback_mx.accepting.inbound import Inbound
 from fallback_mx.accepting.words import Leave, Ready, Setup, States, Tally, envelope_values
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import tls
+from fallback_mx.smtp.crowd import Crowd
 from fallback_mx.smtp.listener import Listener
 from fallback_mx.space import Space
 from mxqueue import Envelope, Spool
@@ -37,12 +38,13 @@ GRACE_SECONDS = 15.0
 GC_THRESHOLDS = (20_000, 50, 50)
 
 
-def run(control: int, ports: Sequence[int]) -> int:
+def run(control: int, crowd: Crowd, ports: Sequence[int]) -> int:
     """Accept on these descriptors until told to leave by the service at the other end of `control`."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(ConnectionError):
-        uvloop.run(_Process(socket.socket(fileno=control), [socket.socket(fileno=port) for port in ports]).live())
+        opened = [socket.socket(fileno=port) for port in ports]
+        uvloop.run(_Process(socket.socket(fileno=control), crowd, opened).live())
     return 0
 
 
@@ -83,8 +85,9 @@ class _Counted:
 class _Process:
     """Implements the listener's `Commits` by asking the service."""
 
-    def __init__(self, control: socket.socket, ports: Sequence[socket.socket]) -> None:
+    def __init__(self, control: socket.socket, crowd: Crowd, ports: Sequence[socket.socket]) -> None:
         self._ports = ports
+        self._crowd = crowd
         self._control = control
         self._states: dict[str, State] = {}
         self._waiting: dict[int, Callable[[Exception | None], None]] = {}
@@ -145,6 +148,7 @@ class _Process:
             has_room=self._space.has_room,
             events=Inbound(self._counted),
             clock=utc_now,
+            crowd=self._crowd,
         )
         self._starting = asyncio.create_task(self._start(self._listener))
 

@@ -21,6 +21,7 @@ from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Setup, States, Tally
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
+from fallback_mx.smtp.crowd import forget, share_memory
 from fallback_mx.web.metrics import Metrics
 from mxqueue import BytesContent, Envelope, FileContent
 
@@ -50,6 +51,8 @@ class Crew:
         self._commits = commits
         self._metrics = metrics
         self._states = states
+        self._size = size
+        self._crowd = share_memory(size)
         self._members = [_Member(self, number) for number in range(size)]
         self._ports: Sequence[Sequence[socket.socket]] = ()
 
@@ -85,6 +88,7 @@ class Crew:
     async def stop(self, grace_seconds: float) -> None:
         """Every process stops listening and ends its sessions, in the end by force."""
         await asyncio.gather(*(member.stop(grace_seconds) for member in self._members))
+        os.close(self._crowd)
 
 
 class _Member:
@@ -145,13 +149,14 @@ class _Member:
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours, self._on_frame, self._part)
-        descriptors = [one.fileno() for one in (theirs, *self._ports)]
+        crowd, ports = self._crew._crowd, [one.fileno() for one in self._ports]
+        arguments = [theirs.fileno(), crowd, self._crew._size, self._number, *ports]
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "fallback_mx.accepting", *map(str, descriptors)),
+                *("-m", "fallback_mx.accepting", *map(str, arguments)),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=descriptors,
+                pass_fds=[theirs.fileno(), crowd, *ports],
             )
         finally:
             theirs.close()
@@ -165,6 +170,7 @@ class _Member:
             began = time.monotonic()
             assert self._process is not None
             status = await self._process.wait()
+            forget(self._crew._crowd, self._number)
             self._part()
             if self._is_leaving:
                 return

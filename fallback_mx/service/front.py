@@ -19,6 +19,7 @@ from fallback_mx.config import Config
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.service.crew import CannotAccept, Crew, crew_size
+from fallback_mx.service.limits import with_limits
 from fallback_mx.smtp import ports
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
@@ -37,19 +38,17 @@ class CannotListen(Exception):
 
 
 def listener_settings(config: Config, spool_directory: Path, context: ssl.SSLContext | None) -> ListenerSettings:
-    return ListenerSettings(
+    settings = ListenerSettings(
         hostname=config.server.hostname,
         routes={
             domain: Route(primary.name, WhenUp(primary.when_up))
             for primary in config.primaries
             for domain in primary.domains
         },
-        max_message_size=config.server.max_message_size,
-        max_recipients=config.server.max_recipients,
-        max_connections=config.server.max_connections,
         spool_directory=spool_directory,
         tls_context=context,
     )
+    return with_limits(settings, config.server)
 
 
 class Front:

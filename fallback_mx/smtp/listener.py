@@ -20,9 +20,14 @@ from typing import Protocol
 from fallback_mx.rules import trace
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
+from fallback_mx.smtp.crowd import Crowd, CrowdLimits
+from fallback_mx.smtp.deadlines import Deadlines, Patience
+from fallback_mx.smtp.limits import CROWDED, SessionLimits
+from fallback_mx.smtp.networks import Networks
 from fallback_mx.smtp.parameters import MailParameters
 from fallback_mx.smtp.session import Session
-from mxqueue import Envelope, ReportRequest, Spool
+from fallback_mx.smtp.transaction import Bounds
+from mxqueue import Envelope, ReportRequest, Spool, SpoolMemory
 
 BACKLOG = 1024
 
@@ -42,6 +47,15 @@ class ListenerSettings:
     max_message_size: int = 50_000_000
     max_recipients: int = 100
     max_connections: int = 400
+    max_connections_per_client: int = 100
+    max_connections_per_network: int = 200
+    max_header_size: int = 256_000
+    max_line_length: int = 65_536
+    max_content_memory: int = 32_000_000
+    session_limits: SessionLimits = field(default_factory=SessionLimits)
+    patience: Patience = field(default_factory=Patience)
+    proxy_protocol_from: Networks = field(default_factory=Networks)
+    xclient_from: Networks = field(default_factory=Networks)
     spool_directory: Path | None = None
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)
 
@@ -49,6 +63,10 @@ class ListenerSettings:
     def postmaster_domain(self) -> str:
         """Where `RCPT TO:<postmaster>` goes (RFC 5321, section 4.5.1)."""
         return next(iter(self.routes), "")
+
+    @property
+    def crowd_limits(self) -> CrowdLimits:
+        return CrowdLimits(self.max_connections, self.max_connections_per_client, self.max_connections_per_network)
 
 
 class Events(Protocol):
@@ -83,8 +101,12 @@ class Listener:
         has_room: Callable[[int], bool],
         events: Events,
         clock: Callable[[], datetime],
+        crowd: Crowd | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        self.crowd = crowd if crowd is not None else Crowd()
+        self.deadlines = Deadlines(self.loop, lambda: self.crowd.is_dense, settings.patience)
+        self.content_memory = SpoolMemory(settings.max_content_memory)
         self.state_of = state_of
         self.has_room = has_room
         self.events = events
@@ -100,6 +122,10 @@ class Listener:
     def configure(self, settings: ListenerSettings) -> None:
         """Take new settings: sessions see them at their next command."""
         self.settings = settings
+        self.bounds = Bounds(settings.max_message_size, settings.max_header_size, settings.max_line_length)
+        self.crowd.limits = settings.crowd_limits
+        self.deadlines.configure(settings.patience)
+        self.content_memory.limit = settings.max_content_memory
         lines = [
             "PIPELINING",
             f"SIZE {settings.max_message_size}",
@@ -165,6 +191,9 @@ class Listener:
 
     def closed(self, session: Session) -> None:
         self._sessions.discard(session)
+        if session.counted_as is not None:
+            self.crowd.leave(session.counted_as)
+            session.counted_as = None
         self.events.session_closed()
         self._notice_quiet()
 
@@ -172,14 +201,23 @@ class Listener:
         if not self._sessions and not self._committing:
             self._quiet.set()
 
-    def refusal(self) -> str:
-        """Why a new connection is not served, "" where it is."""
+    def refusal(self, session: Session) -> str:
+        """Why a client is not served, "" where it is: asked when it comes, and when it says whom it speaks for."""
         if self._stopping:
             return f"421 4.3.2 {self.settings.hostname} is stopping, please try again"
-        if len(self._sessions) > self.settings.max_connections:
-            self.events.session_limit("", "connections")
-            return "421 4.7.0 Too many connections at the moment, please try again"
+        if session.counted_as is not None:
+            self.crowd.leave(session.counted_as)
+            session.counted_as = None
+        limit = self.crowd.enter(session.client_address)
+        if limit:
+            self.events.session_limit(session.client_address, limit)
+            return CROWDED[limit]
+        session.counted_as = session.client_address
         return ""
+
+    def spool(self) -> Spool:
+        """Where the content of one message goes."""
+        return Spool(self.settings.spool_directory, self.content_memory)
 
     def ehlo_reply(self, tls: bool) -> bytes:
         return self._ehlo_tls if tls else self._ehlo_clear

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from fallback_mx.rules import trace
-from fallback_mx.smtp import command_line
+from fallback_mx.smtp import command_line, xclient
 from fallback_mx.smtp.content import ContentReader, Untrusted
+from fallback_mx.smtp.limits import FAULTS, TOO_SLOW, Tally
 from fallback_mx.smtp.transaction import NO_SPACE, Endless, Intake, Refusal, Transaction
 from fallback_mx.smtp.wire import Wire
-from mxqueue import QueueFull, Spool
+from mxqueue import QueueFull
 
 if TYPE_CHECKING:
     from fallback_mx.smtp.listener import Listener
 
-ERROR_LIMIT = 20
 # A sender that goes on this far beyond the largest message is not going to stop by itself.
 OVERRUN_OCTETS = 64 * 1024 * 1024
 
@@ -35,9 +35,10 @@ class Session(Wire):
     _commands: ClassVar[dict[bytes, Callable[[Session, str], None]]]
 
     def __init__(self, listener: Listener) -> None:
-        super().__init__(listener.loop)
+        super().__init__(listener.loop, listener.deadlines)
         self._listener = listener
-        self._errors = 0
+        self._tally = Tally(listener.settings.session_limits)
+        self.counted_as: str | None = None
         self._helo = ""
         self._esmtp = False
         self._transaction: Transaction | None = None
@@ -48,9 +49,18 @@ class Session(Wire):
 
     # Connection -------------------------------------------------------------------------------------------------
 
+    def is_proxy(self, address: str) -> bool:
+        return address in self._listener.settings.proxy_protocol_from
+
+    def refuse_preface(self, address: str, why: str) -> None:
+        self._listener.events.refused(address, "", "proxy_header", why)
+
     def opened(self) -> None:
         self._listener.opened(self)
-        refusal = self._listener.refusal()
+        self._welcome()
+
+    def _welcome(self) -> None:
+        refusal = self._listener.refusal(self)
         if refusal:
             self.say(refusal)
             self.leave()
@@ -62,7 +72,10 @@ class Session(Wire):
         self._drop_content()
 
     def timed_out(self) -> None:
-        self._listener.events.session_limit(self.client_address, "timeout")
+        limit = "data_rate" if self.is_in_content else "timeout"
+        self._listener.events.session_limit(self.client_address, limit)
+        self.say(TOO_SLOW[limit])
+        self._drop_content()
 
     def tell_to_leave(self) -> None:
         """The service stops: an idle client is told so now, a busy one after its command."""
@@ -94,20 +107,28 @@ class Session(Wire):
                 self._listener.events.trouble("session", error)
                 self.say(LOCAL_ERROR)
                 self.leave()
-        if self._errors >= ERROR_LIMIT and not self.is_leaving:
-            self._listener.events.session_limit(self.client_address, "errors")
-            self.say("421 4.7.0 Too many errors")
-            self.leave(mid_stream=True)
+            if command in IDLE_COMMANDS:
+                self._tally.idle()
+        if self._tally.over and not self.is_leaving:
+            self._send_away(self._tally.over)
 
     def _fault(self, reply: str) -> None:
-        self._errors += 1
+        self._tally.error()
         self.say(reply)
 
     def _refuse(self, refusal: Refusal) -> None:
         if refusal.reason:
             self._listener.events.refused(self.client_address, refusal.domain, refusal.reason, refusal.reply)
-        self._errors += refusal.is_error
+        if refusal.is_error:
+            self._tally.error()
+        elif refusal.reply.startswith("4"):
+            self._tally.deferred()
         self.say(refusal.reply)
+
+    def _send_away(self, limit: str) -> None:
+        self._listener.events.session_limit(self.client_address, limit)
+        self.say(self._tally.farewell)
+        self.leave(mid_stream=True)
 
     def _on_helo(self, argument: str) -> None:
         if self._greet(argument, "HELO"):
@@ -117,7 +138,8 @@ class Session(Wire):
     def _on_ehlo(self, argument: str) -> None:
         if self._greet(argument, "EHLO"):
             self._esmtp = True
-            self.say_raw(self._listener.ehlo_reply(self.is_tls))
+            reply = self._listener.ehlo_reply(self.is_tls)
+            self.say_raw(xclient.offered_in(reply) if self._may_xclient else reply)
 
     def _greet(self, argument: str, verb: str) -> bool:
         if not argument or " " in argument:
@@ -127,7 +149,31 @@ class Session(Wire):
         self._transaction = None
         return True
 
+    @property
+    def _may_xclient(self) -> bool:
+        # By what the connection comes from: what was said by XCLIENT gives no right to say more.
+        return self.peer_address in self._listener.settings.xclient_from
+
+    def _on_xclient(self, argument: str) -> None:
+        if not self._may_xclient:
+            return self._fault("550 5.7.0 XCLIENT is not for this client")
+        if self._transaction is not None:
+            return self._fault("503 5.5.1 A mail transaction is under way")
+        try:
+            told = xclient.parse(argument)
+        except xclient.BadAttribute as error:
+            return self._fault(f"501 5.5.4 {error}")
+        # The session begins anew, but for what has just been told.
+        self._helo = told.helo or ""
+        self._esmtp = told.protocol == "ESMTP"
+        if told.address is not None:
+            self.client_address = told.address or self.peer_address
+        return self._welcome()
+
     def _on_mail(self, argument: str) -> None:
+        if self._tally.is_full:
+            self._send_away("messages")
+            return
         if not self._helo:
             raise Refusal("503 5.5.1 Send EHLO first")
         if self._transaction is not None:
@@ -197,8 +243,7 @@ class Session(Wire):
             return self._fault("503 5.5.1 Send MAIL first")
         if not self._transaction.recipients:
             return self._fault("554 5.5.1 No valid recipients")
-        settings = self._listener.settings
-        self._intake = Intake(Spool(settings.spool_directory), settings.max_message_size)
+        self._intake = Intake(self._listener.spool(), self._listener.bounds)
         self.say("354 End data with <CR><LF>.<CR><LF>")
         return self.read_content(ContentReader(self._intake.write))
 
@@ -243,10 +288,11 @@ class Session(Wire):
 
     def _object(self, intake: Intake) -> str:
         """Why the content as a whole is not taken, "" where it is."""
-        events, limit = self._listener.events, self._listener.settings.max_message_size
-        if intake.too_large:
-            events.refused(self.client_address, "", "size", "552 5.3.4")
-            return f"552 5.3.4 Message too large, at most {limit} octets are taken"
+        events = self._listener.events
+        if intake.fault:
+            reply = FAULTS[intake.fault].format(self._listener.bounds)
+            events.refused(self.client_address, "", intake.fault, reply[:9])
+            return reply
         if intake.failed is not None:
             events.trouble("spool", intake.failed)
             return NO_SPACE
@@ -258,6 +304,7 @@ class Session(Wire):
     def _committed(self, error: Exception | None) -> None:
         """The commit is over, one way or the other: this is the reply to the final dot."""
         if error is None:
+            self._tally.message()
             reply = f"250 2.0.0 Queued as {self._queued_as}"
         else:
             self._listener.events.trouble("queue", error)
@@ -291,4 +338,9 @@ Session._commands = {
     b"HELP": Session._on_help,
     b"QUIT": Session._on_quit,
     b"STARTTLS": Session._on_starttls,
+    b"XCLIENT": Session._on_xclient,
 }
+# Those that bring no mail nearer.
+IDLE_COMMANDS = frozenset(
+    Session._commands[verb] for verb in (b"EHLO", b"HELO", b"RSET", b"NOOP", b"VRFY", b"HELP", b"XCLIENT")
+)

@@ -8,11 +8,13 @@ so that the sender can be told.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fallback_mx.rules import trace
 from fallback_mx.rules.admission import Verdict, admit
 from fallback_mx.smtp import parameters
+from fallback_mx.smtp.content import LineLimit
+from fallback_mx.smtp.header import Header
 from fallback_mx.smtp.parameters import NO_REQUEST, BadParameter, MailParameters
 from fallback_mx.smtp.paths import BadPath, Path, forward_path, reverse_path
 from mxqueue import Envelope, ReportRequest, Spool
@@ -20,7 +22,14 @@ from mxqueue import Envelope, ReportRequest, Spool
 if TYPE_CHECKING:
     from fallback_mx.smtp.listener import Listener, Route
 
-HEAD_OCTETS = 64 * 1024
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a message may be, its header, and each of its lines without its CRLF (RFC 5321, section 4.5.3.1.6)."""
+
+    message_octets: int = 50_000_000
+    header_octets: int = 256_000
+    line_octets: int = 65_536
 
 
 NO_SPACE = "452 4.3.1 No room for mail here at the moment, please try again later"
@@ -163,30 +172,42 @@ class Endless(Exception):
 
 
 class Intake:
-    """Where the octets of one message go: the spool, and beside it what must be known before the commit."""
+    """Where the octets of one message go: the spool, and beside it what must be known before the commit.
 
-    def __init__(self, spool: Spool, limit: int) -> None:
+    `fault` is why the message will not be taken, once that is so: "size", "header_size", "long_lines".
+    """
+
+    def __init__(self, spool: Spool, bounds: Bounds) -> None:
         self.spool = spool
         self.failed: OSError | None = None
         self.octets = 0
-        self._limit = limit
-        self._head = bytearray()
+        self.fault = ""
+        self._bounds = bounds
+        self._header = Header()
+        self._lines = LineLimit(bounds.line_octets)
 
     def write(self, data: bytes) -> None:
         self.octets += len(data)
-        if self.failed is not None or self.too_large:
+        if self.fault or self.failed is not None:
             return
-        if len(self._head) < HEAD_OCTETS:
-            self._head += data[: HEAD_OCTETS - len(self._head)]
+        header = self._header
+        if not header.has_ended:
+            header.feed(data)
+        if self.octets > self._bounds.message_octets:
+            self.fault = "size"
+        elif header.octets > self._bounds.header_octets:
+            self.fault = "header_size"
+        elif self._lines.is_broken_by(data):
+            self.fault = "long_lines"
+        if self.fault:
+            # The rest is read to its end, and none of it is wanted any more.
+            self.spool.close()
+            return
         try:
             self.spool.write(data)
         except OSError as error:
             self.failed = error
 
     @property
-    def too_large(self) -> bool:
-        return self.octets > self._limit
-
-    @property
     def hops(self) -> int:
-        return trace.hops(bytes(self._head))
+        return self._header.hops

@@ -38,7 +38,7 @@ from mxqueue.model import (
     RouteCount,
     Settlement,
 )
-from mxqueue.spool import BytesContent, FileContent, Spool, StoredContent
+from mxqueue.spool import BytesContent, FileContent, Spool, SpoolMemory, StoredContent
 
 if TYPE_CHECKING:
     from mxqueue.store import Queue
@@ -72,6 +72,7 @@ __all__ = [
     "SchemaTooOld",
     "Settlement",
     "Spool",
+    "SpoolMemory",
     "StorageFailed",
     "StoredContent",
     "UnsafeSQLite",

@@ -69,6 +69,12 @@ def test_an_ipv6_address_is_written_back_in_brackets(written):
     assert str(config.server.listen[0]) == "[::1]:2525"
 
 
+def test_addresses_and_networks_are_written_back_as_they_stood(written):
+    text = '[server]\nproxy_protocol_from = ["192.0.2.10", "10.1.0.0/16", "2001:DB8::/32", "::1"]\n' + PRIMARY
+    shown = load(written(text), environ={}).shown()["server"]["proxy_protocol_from"]
+    assert shown == ["192.0.2.10", "10.1.0.0/16", "2001:db8::/32", "::1"]
+
+
 def test_the_models_are_frozen(written):
     config = load(written(PRIMARY), environ={})
     with pytest.raises(ValidationError, match="frozen"):
@@ -163,6 +169,38 @@ SERVER_MISTAKES = [
     ("max_recipients = true", "server.max_recipients: true is not a whole number; write max_recipients = 100"),
     ("max_conections = 5", "server.max_conections: is not a key of [server]; did you mean max_connections?"),
     ('domains = ["example.org"]', "server.domains: is not a key of [server]; write it under [[primary]]"),
+    ('max_header_size = "0kB"', 'server.max_header_size: "0kB" is too small; write "1B" or more'),
+    ('max_header_size = 256', 'server.max_header_size: is a number without a unit: 256; '
+     'write a size in quotes, for example "256MB"'),
+    ('long_lines = "break"', 'server.long_lines: "break" is not known here; write "accept" or "refuse"'),
+    ('max_content_memory = "lots"', 'server.max_content_memory: "lots" is not a size; '
+     'write a number and one of B, kB, MB, GB, KiB, MiB, GiB, for example "50MB"'),
+    ("max_connections_per_client = 0", "server.max_connections_per_client: 0 is too small; write 1 or more"),
+    ("max_connections_per_network = 1.5", "server.max_connections_per_network: 1.5 is not a whole number; "
+     "write max_connections_per_network = 200"),
+    ("max_messages_per_session = 0", "server.max_messages_per_session: 0 is too small; write 1 or more"),
+    ("max_errors = -1", "server.max_errors: -1 is too small; write 1 or more"),
+    ("max_idle_commands = 0", "server.max_idle_commands: 0 is too small; write 1 or more"),
+    ("command_timeout = 300", 'server.command_timeout: is a number without a unit: 300; '
+     'write a duration in quotes, for example "300s"'),
+    ('data_timeout = "0s"', 'server.data_timeout: "0s" is too short; write "100ms" or more'),
+    ('stress_timeout = "soon"', 'server.stress_timeout: "soon" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
+    ('min_data_rate = "100B/s"', 'server.min_data_rate: "100B/s" is not a size; '
+     'write a number and one of B, kB, MB, GB, KiB, MiB, GiB, for example "50MB"'),
+    ('proxy_protocol_from = "192.0.2.10"',
+     'server.proxy_protocol_from: "192.0.2.10" is not a list; write proxy_protocol_from = ["192.0.2.10"]'),
+    ('proxy_protocol_from = ["haproxy.example.org"]',
+     'server.proxy_protocol_from[0]: "haproxy.example.org" is not an address or a network; '
+     'write an address such as "192.0.2.10" or a network such as "10.1.0.0/16"'),
+    ('proxy_protocol_from = [10]',
+     'server.proxy_protocol_from[0]: 10 is not text; write text in double quotes, for example "192.0.2.10"'),
+    ('proxy_protocol_from = ["10.1.2.3/16"]',
+     'server.proxy_protocol_from[0]: "10.1.2.3/16" is an address and a network at once; write "10.1.0.0/16"'),
+    ('xclient_from = ["0.0.0.0/0"]', 'server.xclient_from[0]: "0.0.0.0/0" is everybody; '
+     "write the addresses of those that are to be believed"),
+    ('xclient_from = ["::/0"]', 'server.xclient_from[0]: "::/0" is everybody; '
+     "write the addresses of those that are to be believed"),
 ]  # fmt: skip
 STORAGE_MISTAKES = [
     ('url = "/var/lib/queue.db"', 'storage.url: is a path, not a URL; write "sqlite:////var/lib/queue.db"'),
