@@ -153,6 +153,7 @@ class House:
             has_room=self._space.has_room,
             events=Inbound(self._metrics, self._primaries.mail_came),
             clock=utc_now,
+            passage_of=self._primaries.passage_of,
         )
         view = ServiceView(
             self._queue, self._log, self._listener, self._space, self._primaries.live, self._primaries.gaps

@@ -33,6 +33,22 @@ class Inbound:
             )
             self._accepted_for(envelope.route)
 
+    def proxied(self, envelope: Envelope, size: int, reply: str) -> None:
+        self._metrics.proxied(envelope.route)
+        maillog.proxied(
+            envelope.id,
+            primary=envelope.route,
+            client_address=envelope.client_address,
+            reverse_path=envelope.reverse_path,
+            forward_paths=envelope.forward_paths,
+            size=size,
+            reply=reply,
+        )
+
+    def proxy_failed(self, primary: str, detail: str, *, ambiguous: bool) -> None:
+        self._metrics.proxy_failed(primary)
+        maillog.proxy_failed(primary, detail=detail, ambiguous=ambiguous)
+
     def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None:
         self._metrics.refused(reason)
         maillog.refused(

@@ -23,8 +23,10 @@ from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.service.outbound import Outbound
+from fallback_mx.smtp import through
 from fallback_mx.smtp.courier import Courier
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect_first
+from fallback_mx.smtp.passage import Passage
 from fallback_mx.smtp.probe import ProbeTimeouts, probe
 from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
 from fallback_mx.status import Live, patience
@@ -67,6 +69,13 @@ class Station:
             events=Outbound(primary.name, _where(primary), metrics),
             clock=utc_now,
             chance=random.random,
+        )
+        self.passage = Passage(
+            self._route.next_hops,
+            DialSettings(hello_name=hostname, tls=self._dial.tls, timeouts=through.TIMEOUTS),
+            max_connections=primary.max_connections,
+            observe=self.monitor.observe,
+            clock=utc_now,
         )
         self._watching = asyncio.create_task(self.monitor.run())
         self._draining = asyncio.create_task(self.drain.run())
@@ -172,6 +181,10 @@ class Primaries:
     def state_of(self, name: str) -> State:
         station = self._stations.get(name)
         return station.monitor.health.state if station is not None else State.UNKNOWN
+
+    def passage_of(self, name: str) -> Passage | None:
+        station = self._stations.get(name)
+        return station.passage if station is not None else None
 
     def mail_came(self, name: str) -> None:
         """Mail for this primary was accepted: if it is up the mail can go at once."""

@@ -21,6 +21,7 @@ from typing import Protocol
 from fallback_mx.rules import trace
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
+from fallback_mx.smtp.passage import Passage
 from fallback_mx.smtp.session import Session
 from mxqueue import Content, Envelope, Spool
 
@@ -55,6 +56,8 @@ class Events(Protocol):
     """What is told of: to the log, to the counters, to whoever delivers."""
 
     def accepted(self, queue_ids: Sequence[str], envelopes: Sequence[Envelope], size: int) -> None: ...
+    def proxied(self, envelope: Envelope, size: int, reply: str) -> None: ...
+    def proxy_failed(self, primary: str, detail: str, *, ambiguous: bool) -> None: ...
     def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None: ...
     def session_limit(self, client_address: str, limit: str) -> None: ...
     def session_opened(self) -> None: ...
@@ -91,11 +94,14 @@ class Listener:
         has_room: Callable[[int], bool],
         events: Events,
         clock: Callable[[], datetime],
+        passage_of: Callable[[str], Passage | None] = lambda name: None,
     ) -> None:
+        """`passage_of` gives the way through to a primary; where there is none its mail is taken for the queue."""
         self.loop = asyncio.get_running_loop()
         self.state_of = state_of
         self.has_room = has_room
         self.events = events
+        self.passage_of = passage_of
         self._queue = queue
         self._clock = clock
         self._servers: list[asyncio.Server] = []
@@ -110,6 +116,9 @@ class Listener:
     def configure(self, settings: ListenerSettings) -> None:
         """Take new settings: sessions see them at their next command."""
         self.settings = settings
+        routes = list(settings.routes.values())
+        # With one primary it is known at MAIL already whose reply is wanted.
+        self.only_route = routes[0] if len({route.name for route in routes}) == 1 else None
         lines = ["PIPELINING", f"SIZE {settings.max_message_size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
         self._ehlo_tls = self._render(lines)
         self._ehlo_clear = self._render([*lines, "STARTTLS"]) if settings.tls_context else self._ehlo_tls

@@ -10,20 +10,23 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from fallback_mx.rules import trace
 from fallback_mx.rules.admission import Verdict, admit
 from fallback_mx.smtp.content import ContentReader, Untrusted
 from fallback_mx.smtp.paths import BadPath, Path, parse
-from fallback_mx.smtp.transaction import Endless, Intake, Transaction
+from fallback_mx.smtp.proxied import SHOWN_OUT, Proxied
+from fallback_mx.smtp.transaction import Endless, Intake, Transaction, Way
 from fallback_mx.smtp.wire import Wire
 from mxqueue import Envelope, QueueFull, Spool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
-    from fallback_mx.smtp.listener import Listener
+    from fallback_mx.smtp.listener import Listener, Route
 
 ERROR_LIMIT = 20
 # A sender that goes on this far beyond the largest message is not going to stop by itself.
@@ -46,6 +49,7 @@ class Session(Wire):
         self._esmtp = False
         self._transaction: Transaction | None = None
         self._intake: Intake | None = None
+        self._proxied: Proxied | None = None
         self._must_leave = False
         self._handshake: asyncio.Task[None] | None = None
 
@@ -62,6 +66,8 @@ class Session(Wire):
 
     def lost(self) -> None:
         self._listener.closed(self)
+        if self._proxied is not None:
+            self._proxied.lost()
         self._drop_content()
 
     def timed_out(self) -> None:
@@ -95,6 +101,9 @@ class Session(Wire):
                 self._listener.events.trouble("session", error)
                 self.say(LOCAL_ERROR)
                 self.leave()
+        self._stop_junk()
+
+    def _stop_junk(self) -> None:
         if self._errors >= ERROR_LIMIT and not self.is_leaving:
             self._listener.events.session_limit(self.client_address, "errors")
             self.say("421 4.7.0 Too many errors")
@@ -149,7 +158,10 @@ class Session(Wire):
             self._listener.events.refused(self.client_address, "", "space", "452 4.3.1")
             return self.say(NO_SPACE)
         reverse_path = parsed.path.address if parsed.path is not None else ""
-        self._transaction = Transaction(reverse_path, body)
+        self._transaction = Transaction(reverse_path, body, size)
+        only = self._listener.only_route
+        if only is not None and self._verdict(only) is Verdict.PLAY_THROUGH:
+            return self._proxy().mail(self._transaction, only)
         return self.say("250 2.1.0 Sender ok")
 
     def _on_rcpt(self, argument: str) -> None:
@@ -163,6 +175,8 @@ class Session(Wire):
             return self._fault(f"555 5.5.4 {next(iter(parsed.parameters))} is not supported")
         assert parsed.path is not None
         reason, reply = self._judge(self._transaction, parsed.path)
+        if not reply:
+            return None
         if reason:
             self._listener.events.refused(self.client_address, parsed.path.domain, reason, reply)
         if reply.startswith("5"):
@@ -170,7 +184,8 @@ class Session(Wire):
         return self.say(reply)
 
     def _judge(self, transaction: Transaction, path: Path) -> tuple[str, str]:
-        """Take or refuse one recipient: why it is refused ("" when taken), and the reply."""
+        """Take or refuse one recipient: why it is refused ("" when taken), and the reply ("" where it is still to
+        come from the primary)."""
         if path.could_be_followed:
             return "syntax", "553 5.1.3 Routes in the local part are not followed"
         settings = self._listener.settings
@@ -178,14 +193,72 @@ class Session(Wire):
         route = settings.routes.get(domain)
         if route is None:
             return "relay", "550 5.7.1 We do not relay for this domain"
-        if admit(route.when_up, self._listener.state_of(route.name)) is Verdict.USE_PRIMARY:
+        verdict = self._verdict(route)
+        if verdict is Verdict.USE_PRIMARY:
             return "guard", "451 4.3.2 The primary mail server is up, please use it"
         address = f"{path.local}@{domain}"
         recipients = transaction.recipients
         if address not in recipients and len(recipients) >= settings.max_recipients:
             return "recipients", "452 4.5.3 Too many recipients, please send the rest separately"
+        if (verdict is Verdict.PLAY_THROUGH or transaction.played) and address not in recipients:
+            way = transaction.way(route, verdict)
+            if way is Way.SEPARATELY:
+                return "separately", "452 4.5.3 Please send to recipients at other servers separately"
+            if way is Way.PLAY_THROUGH:
+                self._proxy().recipient(transaction, address, route)
+                return "", ""
+            transaction.played = ""
+        if transaction.is_shown_out and route.name == transaction.fallen:
+            return "primary", SHOWN_OUT
         recipients[address] = route
         return "", "250 2.1.5 Recipient ok"
+
+    def _verdict(self, route: Route) -> Verdict:
+        verdict = admit(route.when_up, self._listener.state_of(route.name))
+        if verdict is Verdict.PLAY_THROUGH and self._listener.passage_of(route.name) is None:
+            return Verdict.TAKE
+        return verdict
+
+    # What is played through ---------------------------------------------------------------------------------------
+
+    def _proxy(self) -> Proxied:
+        if self._proxied is None:
+            self._proxied = Proxied(self, self._listener)
+        return self._proxied
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody hears any more what is said."""
+        return self.transport is None
+
+    def answer(self, reply: bytes | str) -> None:
+        """Give the reply to a command that was waited for, and look at the next one."""
+        if isinstance(reply, str):
+            self.say(reply)
+        else:
+            self.say_raw(reply)
+        self._stop_junk()
+        if self._must_leave:
+            self._say_goodbye()
+        if not self.is_leaving:
+            self.go_on()
+
+    def forget_transaction(self) -> None:
+        self._drop_content()
+        self._transaction = None
+
+    def refused(self, reason: str, reply: bytes | str, path: str = "") -> None:
+        """Tell of a refusal, and count it if it was one for good."""
+        text = reply if isinstance(reply, str) else reply.decode("ascii").rstrip()
+        self._errors += text.startswith("5")
+        self._listener.events.refused(self.client_address, path.rpartition("@")[2], reason, text)
+
+    def fail(self, error: BaseException) -> None:
+        """Something of ours went wrong with a command that was waited for."""
+        self._listener.events.trouble("session", error)
+        self._drop_content()
+        self.say(LOCAL_ERROR)
+        self.leave(mid_stream=True)
 
     def _on_rset(self, argument: str) -> None:
         self._transaction = None
@@ -243,10 +316,18 @@ class Session(Wire):
             return self._fault("503 5.5.1 Send MAIL first")
         if not self._transaction.recipients:
             return self._fault("554 5.5.1 No valid recipients")
+        if self._transaction.played:
+            return self._proxy().data(self._transaction)
+        return self.ask_for_content()
+
+    def ask_for_content(self) -> None:
         settings = self._listener.settings
         self._intake = Intake(Spool(settings.spool_directory), settings.max_message_size)
         self.say("354 End data with <CR><LF>.<CR><LF>")
-        return self.read_content(ContentReader(self._intake.write))
+        write = self._intake.write
+        if self._proxied is not None and self._proxied.is_in_content:
+            write = partial(self._proxied.write, intake=self._intake)
+        self.read_content(ContentReader(write))
 
     def take(self, octets: int) -> None:
         assert self._intake is not None
@@ -255,6 +336,8 @@ class Session(Wire):
 
     def refuse_stream(self, error: Exception) -> None:
         self._drop_content()
+        if self._proxied is not None:
+            self._proxied.refused()
         if isinstance(error, Untrusted):
             self._listener.events.refused(self.client_address, "", "line_ends", "554 5.6.0")
             self.say(f"554 5.6.0 {str(error)[:1].upper()}{str(error)[1:]}")
@@ -269,15 +352,32 @@ class Session(Wire):
     def content_ended(self) -> None:
         assert self._transaction is not None
         assert self._intake is not None
+        is_played = self._proxied is not None and self._proxied.is_in_content
         refusal = self._object(self._intake)
         if refusal:
             self._drop_content()
+            if self._proxied is not None:
+                self._proxied.refused()
             self._end_transaction(refusal)
-            return
+        elif is_played:
+            self._proxy().ended(self._transaction, self._intake)
+        elif self._intake.failed is not None:
+            self._end_transaction(self.spool_failed(self._intake.failed))
+        else:
+            self.store(self.envelopes(self._transaction))
+
+    def spool_failed(self, error: OSError) -> str:
+        self._listener.events.trouble("spool", error)
+        self._drop_content()
+        return NO_SPACE
+
+    def store(self, envelopes: Sequence[Envelope]) -> None:
+        """Queue the message that has come, and answer once it is committed."""
+        assert self._intake is not None
         # From here on the spool is the listener's: the commit goes on even if this session does not.
         spool, self._intake = self._intake.spool, None
         self.wait()
-        self._listener.commit(self._envelopes(self._transaction), spool, self._committed)
+        self._listener.commit(envelopes, spool, self._committed)
 
     def _object(self, intake: Intake) -> str:
         """Why the content as a whole is not taken, "" where it is."""
@@ -285,15 +385,12 @@ class Session(Wire):
         if intake.too_large:
             events.refused(self.client_address, "", "size", "552 5.3.4")
             return f"552 5.3.4 Message too large, at most {limit} octets are taken"
-        if intake.failed is not None:
-            events.trouble("spool", intake.failed)
-            return NO_SPACE
         if intake.hops > trace.MAX_HOPS:
             events.refused(self.client_address, "", "loop", "554 5.4.6")
             return "554 5.4.6 Too many hops: this message has been going in circles"
         return ""
 
-    def _envelopes(self, transaction: Transaction) -> list[Envelope]:
+    def envelopes(self, transaction: Transaction) -> list[Envelope]:
         """One envelope for every route that the recipients are on: committed together, or not at all."""
         paths: dict[str, list[str]] = {}
         for address, route in transaction.recipients.items():

@@ -7,9 +7,11 @@ so that the sender can be told.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from fallback_mx.rules import trace
+from fallback_mx.rules.admission import Verdict
 from mxqueue import Spool
 
 if TYPE_CHECKING:
@@ -18,13 +20,35 @@ if TYPE_CHECKING:
 HEAD_OCTETS = 64 * 1024
 
 
+class Way(Enum):
+    """Where a recipient's mail goes: two ways in one transaction would have two replies to one end of data."""
+
+    QUEUE = auto()
+    PLAY_THROUGH = auto()
+    SEPARATELY = auto()  # in another transaction
+
+
 @dataclass(slots=True)
 class Transaction:
     """A mail transaction under way (RFC 5321, section 3.3)."""
 
     reverse_path: str
     body: str
+    size: int = 0  # as announced, 0 where it was not
     recipients: dict[str, Route] = field(default_factory=dict)
+    played: str = ""  # the primary it is played through to, if it is
+    fallen: str = ""  # the primary that failed while it was
+    is_shown_out: bool = False  # and that had refused something on that connection before
+
+    def way(self, route: Route, verdict: Verdict) -> Way:
+        """Which way a recipient goes. What was begun one way ends so, for every recipient that was taken."""
+        if not self.recipients:
+            is_wanted = verdict is Verdict.PLAY_THROUGH and route.name != self.fallen
+            return Way.PLAY_THROUGH if is_wanted else Way.QUEUE
+        if self.played:
+            return Way.PLAY_THROUGH if route.name == self.played else Way.SEPARATELY
+        is_queued = route.name == self.fallen or any(route.name == each.name for each in self.recipients.values())
+        return Way.SEPARATELY if verdict is Verdict.PLAY_THROUGH and not is_queued else Way.QUEUE
 
 
 class Endless(Exception):

@@ -53,6 +53,10 @@ class Metrics:
         build.labels(version).set(1)
         self._accepted = self._counter("accepted_messages", "Messages committed and answered with 250.", "primary")
         self._octets = self._counter("accepted_octets", "Octets of content accepted.", "primary")
+        self._proxied = self._counter("proxied_messages", "Messages played through that the primary took.", "primary")
+        self._proxy_failures = self._counter(
+            "proxy_failures", "Transactions that the primary failed while they were played through.", "primary"
+        )
         self._refused = self._counter("refused", "Commands, recipients and messages refused.", "reason")
         self._delivered = self._counter("delivered_recipients", "Recipients the primary has taken.", "primary")
         self._deferred = self._counter("deferred", "Attempts that failed for now, by recipient.", "primary")
@@ -69,7 +73,10 @@ class Metrics:
     def add_primaries(self, names: Iterable[str]) -> None:
         """Let their counters stand at 0 from the start, so that the first increase can be seen."""
         for name in names:
-            for counter in (self._accepted, self._octets, self._delivered, self._deferred):
+            for counter in (
+                *(self._accepted, self._octets, self._delivered, self._deferred),
+                *(self._proxied, self._proxy_failures),
+            ):
                 counter.labels(name)
 
     def accepted(self, primary: str, octets: int = 0) -> None:
@@ -83,6 +90,14 @@ class Metrics:
         if found is None:
             found = self._acceptances[primary] = (self._accepted.labels(primary), self._octets.labels(primary))
         return found
+
+    def proxied(self, primary: str) -> None:
+        """A message was played through, and the primary took it."""
+        self._proxied.labels(primary).inc()
+
+    def proxy_failed(self, primary: str) -> None:
+        """The primary failed while a transaction was played through to it."""
+        self._proxy_failures.labels(primary).inc()
 
     def refused(self, reason: str) -> None:
         """Something was answered with 4xx or 5xx. `reason` is one of a fixed set of words, never a reply's text."""

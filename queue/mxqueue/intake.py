@@ -65,7 +65,8 @@ _RECIPIENT = _Insert(
 )
 _LEDGER = _Insert(ledger, "at", "message_id", "position", "forward_path", "event", "detail", "actor", "node")
 _CHUNK = _Insert(chunk, "message_id", "position", "octets")
-_PENDING, _ACCEPTED = RecipientState.PENDING.value, LedgerEvent.ACCEPTED.value
+_PENDING = RecipientState.PENDING.value
+_ACCEPTED, _AMBIGUOUS = LedgerEvent.ACCEPTED.value, LedgerEvent.AMBIGUOUS.value
 
 
 def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, ...]]:
@@ -80,9 +81,13 @@ def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, .
         for message_id, envelope in zip(work.ids, work.envelopes, strict=True):
             messages.append(_message_row(work, now, message_id, envelope))
             source = f"from {envelope.client_address}" if envelope.client_address else ""
+            doubt = envelope.ambiguous
+            attempts = 1 if doubt else 0
             for position, path in enumerate(envelope.forward_paths):
-                recipients.append((message_id, position, path, envelope.route, now, _PENDING, 0, now, ""))
+                recipients.append((message_id, position, path, envelope.route, now, _PENDING, attempts, now, doubt))
                 rows.append((now, message_id, position, path, _ACCEPTED, source, "", work.node))
+                if doubt:
+                    rows.append((now, message_id, position, path, _AMBIGUOUS, doubt, "", work.node))
     _MESSAGE.run(connection, messages)
     _RECIPIENT.run(connection, recipients)
     _LEDGER.run(connection, rows)

@@ -75,7 +75,8 @@ class Envelope:
 
     `trace` is the Received line that goes before the content when it is sent on, CRLF included.
     `body` is the BODY parameter of RFC 6152: "7BIT" or "8BITMIME". `id` is a queue id got beforehand from
-    `Queue.new_id`, where the trace names it; left empty, the queue chooses one.
+    `Queue.new_id`, where the trace names it; left empty, the queue chooses one. `ambiguous` says why the next hop may
+    have the message already, though it never said so; empty where it certainly has not.
     """
 
     reverse_path: str
@@ -87,6 +88,7 @@ class Envelope:
     body: str = "7BIT"
     smtputf8: bool = False
     id: str = ""
+    ambiguous: str = ""
 
 
 @dataclass(frozen=True, slots=True)
