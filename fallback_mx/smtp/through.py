@@ -77,7 +77,7 @@ class Through:
         (reply,) = exchange.replies
         if reply.code == 421:
             return Lost(str(reply))
-        self.has_refused = self.has_refused or not reply.is_success
+        self.has_refused = self.has_refused or reply.code >= 400
         return reply
 
     # Content ----------------------------------------------------------------------------------------------------
