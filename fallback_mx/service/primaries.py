@@ -23,10 +23,8 @@ from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.service.outbound import Outbound
-from fallback_mx.smtp import through
 from fallback_mx.smtp.courier import Courier
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect_first
-from fallback_mx.smtp.passage import Passage
 from fallback_mx.smtp.probe import ProbeTimeouts, probe
 from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
 from fallback_mx.status import Live, patience
@@ -48,9 +46,11 @@ class Station:
         log: OutageLog,
         metrics: Metrics,
         on_crash: Callable[[], None],
+        on_state: Callable[[], None],
     ) -> None:
         self.primary = primary
         self._on_crash = on_crash
+        self._on_state = on_state
         self.recovered_at: datetime | None = None
         self._hostname = hostname
         self._queue = queue
@@ -69,13 +69,6 @@ class Station:
             events=Outbound(primary.name, _where(primary), metrics),
             clock=utc_now,
             chance=random.random,
-        )
-        self.passage = Passage(
-            self._route.next_hops,
-            DialSettings(hello_name=hostname, tls=self._dial.tls, timeouts=through.TIMEOUTS),
-            max_connections=primary.max_connections,
-            observe=self.monitor.observe,
-            clock=utc_now,
         )
         self._watching = asyncio.create_task(self.monitor.run())
         self._draining = asyncio.create_task(self.drain.run())
@@ -101,6 +94,7 @@ class Station:
 
     def _on_change(self, name: str, before: Health, after: Health) -> None:
         detail = after.last.detail if after.last is not None else ""
+        self._on_state()
         maillog.primary_state(name, before=before.state.value, now=after.state.value, detail=detail)
         if after.state is State.DOWN and before.state is not State.RISING and after.failing_since is not None:
             maillog.outage_started(name, started_at=after.failing_since, cause=detail)
@@ -152,9 +146,17 @@ class Station:
 class Primaries:
     """All of them, by name; `configure` makes what runs match the configuration."""
 
-    def __init__(self, queue: Queue, log: OutageLog, metrics: Metrics, on_crash: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        log: OutageLog,
+        metrics: Metrics,
+        on_crash: Callable[[], None],
+        on_state: Callable[[], None],
+    ) -> None:
         self._queue = queue
         self._on_crash = on_crash
+        self._on_state = on_state
         self._log = log
         self._metrics = metrics
         self._stations: dict[str, Station] = {}
@@ -171,20 +173,27 @@ class Primaries:
         for name, primary in wanted.items():
             if name not in self._stations:
                 self._stations[name] = Station(
-                    primary, config.server.hostname, self._queue, self._log, self._metrics, self._on_crash
+                    primary,
+                    config.server.hostname,
+                    self._queue,
+                    self._log,
+                    self._metrics,
+                    self._on_crash,
+                    self._on_state,
                 )
 
     @staticmethod
     async def _replace(station: Station) -> None:
         await station.stop()
 
-    def state_of(self, name: str) -> State:
-        station = self._stations.get(name)
-        return station.monitor.health.state if station is not None else State.UNKNOWN
+    def states(self) -> Mapping[str, State]:
+        return {name: station.monitor.health.state for name, station in self._stations.items()}
 
-    def passage_of(self, name: str) -> Passage | None:
+    def observe(self, name: str, observation: Observation) -> None:
+        """Somebody else has seen this of a primary, while mail was played through to it."""
         station = self._stations.get(name)
-        return station.passage if station is not None else None
+        if station is not None:
+            station.monitor.observe(observation)
 
     def mail_came(self, name: str) -> None:
         """Mail for this primary was accepted: if it is up the mail can go at once."""

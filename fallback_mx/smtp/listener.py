@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +20,9 @@ from typing import Protocol
 from fallback_mx.rules import trace
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
-from fallback_mx.smtp.passage import Passage
+from fallback_mx.smtp.passage import Observe, Passage, Passages, PassageSettings
 from fallback_mx.smtp.session import Session
-from mxqueue import Content, Envelope, Spool
+from mxqueue import Envelope, Spool
 
 BACKLOG = 1024
 
@@ -45,6 +44,7 @@ class ListenerSettings:
     max_connections: int = 400
     spool_directory: Path | None = None
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)
+    passages: Mapping[str, PassageSettings] = field(default_factory=dict)  # by the primary's name
 
     @property
     def postmaster_domain(self) -> str:
@@ -53,9 +53,8 @@ class ListenerSettings:
 
 
 class Events(Protocol):
-    """What is told of: to the log, to the counters, to whoever delivers."""
+    """What is told of: to the log and to the counters."""
 
-    def accepted(self, queue_ids: Sequence[str], envelopes: Sequence[Envelope], size: int) -> None: ...
     def proxied(self, envelope: Envelope, size: int, reply: str) -> None: ...
     def proxy_failed(self, primary: str, detail: str, *, ambiguous: bool) -> None: ...
     def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None: ...
@@ -65,21 +64,14 @@ class Events(Protocol):
     def trouble(self, part: str, error: BaseException) -> None: ...
 
 
-class Intake(Protocol):
-    """The queue, as far as the listener needs it."""
+class Commits(Protocol):
+    """The way into the queue: in this process, or through the one that has it."""
 
-    def accept(self, envelopes: Sequence[Envelope], content: Content) -> Future[tuple[str, ...]]: ...
+    def accept(self, envelopes: Sequence[Envelope], spool: Spool, then: Callable[[Exception | None], None]) -> None:
+        """Commit these, then call `then` on the event loop: with None once they are on stable storage."""
+        ...
+
     def new_id(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Commit:
-    """A message between its final dot and its reply."""
-
-    future: Future[tuple[str, ...]]
-    envelopes: Sequence[Envelope]
-    spool: Spool
-    answer: Callable[[Future[tuple[str, ...]]], None]
 
 
 class Listener:
@@ -88,27 +80,25 @@ class Listener:
     def __init__(
         self,
         settings: ListenerSettings,
-        queue: Intake,
+        commits: Commits,
         *,
         state_of: Callable[[str], State],
         has_room: Callable[[int], bool],
         events: Events,
         clock: Callable[[], datetime],
-        passage_of: Callable[[str], Passage | None] = lambda name: None,
+        observe: Observe = lambda name, observation: None,
     ) -> None:
-        """`passage_of` gives the way through to a primary; where there is none its mail is taken for the queue."""
+        """`observe` hears what is seen of a primary while mail is played through to it."""
         self.loop = asyncio.get_running_loop()
         self.state_of = state_of
         self.has_room = has_room
         self.events = events
-        self.passage_of = passage_of
-        self._queue = queue
+        self._passages = Passages(observe, clock)
+        self._commits = commits
         self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
-        self._commits: set[_Commit] = set()
-        self._done: deque[_Commit] = deque()
-        self._is_called = False
+        self._committing = 0
         self._stopping = False
         self._quiet = asyncio.Event()
         self.configure(settings)
@@ -116,6 +106,7 @@ class Listener:
     def configure(self, settings: ListenerSettings) -> None:
         """Take new settings: sessions see them at their next command."""
         self.settings = settings
+        self._passages.configure(settings.passages)
         routes = list(settings.routes.values())
         # With one primary it is known at MAIL already whose reply is wanted.
         self.only_route = routes[0] if len({route.name for route in routes}) == 1 else None
@@ -128,19 +119,15 @@ class Listener:
         marks = ["-"] * (len(every) - 1) + [" "]
         return "".join(f"250{mark}{line}\r\n" for mark, line in zip(marks, every, strict=True)).encode()
 
-    async def start(self, addresses: Sequence[tuple[str, int]]) -> None:
-        """Listen. Raises OSError for an address that cannot be had; then none of them is listened on."""
-        try:
-            for host, port in addresses:
-                server = await self.loop.create_server(lambda: Session(self), host, port, backlog=BACKLOG)
-                self._servers.append(server)
-        except OSError:
-            self._close_servers()
-            raise
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on these sockets, see `ports.open_ports`."""
+        for one in sockets:
+            server = await self.loop.create_server(lambda: Session(self), sock=one, backlog=BACKLOG)
+            self._servers.append(server)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        return [socket.getsockname()[:2] for server in self._servers for socket in server.sockets]
+        return [one.getsockname()[:2] for server in self._servers for one in server.sockets]
 
     @property
     def listening(self) -> bool:
@@ -161,14 +148,14 @@ class Listener:
         self._close_servers()
         for session in list(self._sessions):
             session.tell_to_leave()
-        if self._sessions or self._commits:
+        if self._sessions or self._committing:
             self._quiet.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds):
                     await self._quiet.wait()
         for session in list(self._sessions):
             session.abort()
-        if self._commits:
+        if self._committing:
             # What is being committed is committed, however long the disk takes.
             self._quiet.clear()
             await self._quiet.wait()
@@ -185,8 +172,12 @@ class Listener:
         self._notice_quiet()
 
     def _notice_quiet(self) -> None:
-        if not self._sessions and not self._commits:
+        if not self._sessions and not self._committing:
             self._quiet.set()
+
+    def passage_of(self, primary: str) -> Passage | None:
+        """The way through to it. Where there is none its mail is taken for the queue."""
+        return self._passages.get(primary)
 
     def refusal(self) -> str:
         """Why a new connection is not served, "" where it is."""
@@ -212,7 +203,7 @@ class Listener:
         body: str,
     ) -> Envelope:
         """An envelope with its queue id and the Received line that names it."""
-        queue_id = self._queue.new_id()
+        queue_id = self._commits.new_id()
         line = trace.received(
             helo=helo,
             client_address=client_address,
@@ -232,30 +223,15 @@ class Listener:
             id=queue_id,
         )
 
-    def commit(
-        self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Future[tuple[str, ...]]], None]
-    ) -> None:
+    def commit(self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Exception | None], None]) -> None:
         """Put this in the queue and then `answer`, on the event loop. The spool is closed when that is done, whether
         or not anybody still waits for it."""
-        work = _Commit(self._queue.accept(envelopes, spool), envelopes, spool, answer)
-        self._commits.add(work)
-        work.future.add_done_callback(lambda future: self._on_commit(work))
 
-    def _on_commit(self, work: _Commit) -> None:
-        """On the writer's thread: what one transaction committed is answered in one turn of the loop."""
-        self._done.append(work)
-        if not self._is_called:
-            self._is_called = True
-            self.loop.call_soon_threadsafe(self._answer)
+        def on_commit(error: Exception | None) -> None:
+            self._committing -= 1
+            answer(error)
+            spool.close()
+            self._notice_quiet()
 
-    def _answer(self) -> None:
-        # Lowered first: what is appended from now on calls again.
-        self._is_called = False
-        while self._done:
-            work = self._done.popleft()
-            self._commits.discard(work)
-            work.answer(work.future)
-            work.spool.close()
-            if work.future.exception() is None:
-                self.events.accepted(work.future.result(), work.envelopes, work.spool.size)
-        self._notice_quiet()
+        self._committing += 1
+        self._commits.accept(envelopes, spool, on_commit)

@@ -24,7 +24,6 @@ from mxqueue import Envelope, QueueFull, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
 
     from fallback_mx.smtp.listener import Listener, Route
 
@@ -49,6 +48,7 @@ class Session(Wire):
         self._esmtp = False
         self._transaction: Transaction | None = None
         self._intake: Intake | None = None
+        self._queued_as = ""
         self._proxied: Proxied | None = None
         self._must_leave = False
         self._handshake: asyncio.Task[None] | None = None
@@ -198,9 +198,11 @@ class Session(Wire):
             return "guard", "451 4.3.2 The primary mail server is up, please use it"
         address = f"{path.local}@{domain}"
         recipients = transaction.recipients
-        if address not in recipients and len(recipients) >= settings.max_recipients:
+        if address in recipients:
+            return "", "250 2.1.5 Recipient ok"
+        if len(recipients) >= settings.max_recipients:
             return "recipients", "452 4.5.3 Too many recipients, please send the rest separately"
-        if (verdict is Verdict.PLAY_THROUGH or transaction.played) and address not in recipients:
+        if verdict is Verdict.PLAY_THROUGH or transaction.played:
             way = transaction.way(route, verdict)
             if way is Way.SEPARATELY:
                 return "separately", "452 4.5.3 Please send to recipients at other servers separately"
@@ -377,6 +379,7 @@ class Session(Wire):
         # From here on the spool is the listener's: the commit goes on even if this session does not.
         spool, self._intake = self._intake.spool, None
         self.wait()
+        self._queued_as = " ".join([envelope.id for envelope in envelopes])
         self._listener.commit(envelopes, spool, self._committed)
 
     def _object(self, intake: Intake) -> str:
@@ -409,11 +412,10 @@ class Session(Wire):
             for name, addresses in paths.items()
         ]
 
-    def _committed(self, future: Future[tuple[str, ...]]) -> None:
+    def _committed(self, error: Exception | None) -> None:
         """The commit is over, one way or the other: this is the reply to the final dot."""
-        error = future.exception()
         if error is None:
-            reply = f"250 2.0.0 Queued as {' '.join(future.result())}"
+            reply = f"250 2.0.0 Queued as {self._queued_as}"
         else:
             self._listener.events.trouble("queue", error)
             reply = NO_SPACE if isinstance(error, QueueFull) else LOCAL_ERROR

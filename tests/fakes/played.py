@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import Observation, State
+from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
-from fallback_mx.smtp.passage import Passage
+from fallback_mx.smtp.passage import PassageSettings
 from fallback_mx.smtp.pipeline import Timeouts
+from fallback_mx.smtp.ports import open_ports
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import Sink
 from mxqueue import Envelope, LedgerEvent, Queue
@@ -30,14 +33,10 @@ class Told:
     """What the listener told."""
 
     def __init__(self) -> None:
-        self.accepted_ids: list[str] = []
         self.proxied_messages: list[tuple[Envelope, int, str]] = []
         self.failures: list[tuple[str, bool]] = []
         self.refusals: list[tuple[str, str]] = []
         self.troubles: list[BaseException] = []
-
-    def accepted(self, queue_ids: Sequence[str], envelopes: Sequence[Envelope], size: int) -> None:
-        self.accepted_ids.extend(queue_ids)
 
     def proxied(self, envelope: Envelope, size: int, reply: str) -> None:
         self.proxied_messages.append((envelope, size, reply))
@@ -133,19 +132,8 @@ class Scene:
         self.told = Told()
         self.observations: list[Observation] = []
         self.states = {"main": State.UP, "second": State.UP, "open": State.UP}
-        self.next_hops: list[NextHop] = []
-        timeouts: Timeouts = options.pop("timeouts", PATIENT)
-        passage = {
-            name: Passage(
-                self._hops,
-                DialSettings("mx2.test", tls=TlsPolicy.NONE, timeouts=timeouts),
-                max_connections=options.get("max_connections", 5),
-                observe=self.observations.append,
-                clock=lambda: datetime.now(UTC),
-                ready_seconds=options.get("ready_seconds", 5.0),
-            )
-            for name in ("main", "second")
-        }
+        self._dial = DialSettings("mx2.test", tls=TlsPolicy.NONE, timeouts=options.get("timeouts", PATIENT))
+        self._bounds = {key: options[key] for key in ("max_connections", "ready_seconds") if key in options}
         self._settings = ListenerSettings(
             hostname="mx2.test",
             routes=options.get("routes", ONE),
@@ -154,21 +142,24 @@ class Scene:
         )
         self.listener = Listener(
             self._settings,
-            queue,
+            QueueCommits(queue, lambda committed: None),
             state_of=lambda name: self.states[name],
             has_room=lambda size: True,
             events=self.told,
             clock=lambda: datetime.now(UTC),
-            passage_of=passage.get,
+            observe=lambda name, observation: self.observations.append(observation),
         )
 
-    async def _hops(self) -> list[NextHop]:
-        return self.next_hops
+    def lead_to(self, port: int) -> None:
+        """The primaries are on this port."""
+        passage = PassageSettings(self._dial, (NextHop("127.0.0.1", port),), **self._bounds)
+        self.listener.configure(replace(self._settings, passages={"main": passage, "second": passage}))
 
     async def start(self) -> None:
         await self.sink.start()
-        self.next_hops = [NextHop("127.0.0.1", self.sink.port)]
-        await self.listener.start([("127.0.0.1", 0)])
+        self.lead_to(self.sink.port)
+        ((port,),) = open_ports("127.0.0.1", 0)
+        await self.listener.start([port])
 
     async def stop(self) -> None:
         await self.listener.stop(5.0)

@@ -14,7 +14,6 @@ from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.listener import Route
 from fallback_mx.smtp.pipeline import Timeouts
-from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import EXTENSIONS, Act, Answer, Sink, SinkSession
 from mxqueue import LedgerEvent, Queue
 from tests.fakes.played import TWO, Scene, playing
@@ -332,7 +331,7 @@ def test_a_primary_that_took_no_recipient_does_not_keep_another_from_it(play: Pl
 def test_a_primary_that_refuses_the_connection_has_its_mail_queued_and_is_seen_to_be_away(play: Play) -> None:
     async def story(scene: Scene) -> None:
         with closed_port() as port:
-            scene.next_hops = [NextHop("127.0.0.1", port)]
+            scene.lead_to(port)
             assert "Queued as" in await (await scene.client()).deliver(LETTER)
         assert await scene.queued() == [b"Subject: hello\r\n\r\nhello\r\n.\r\n"]
         assert scene.failed == ["connect"]
