@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Protocol
 
 from fallback_mx.rules import trace
-from fallback_mx.rules.admission import WhenUp
+from fallback_mx.rules.admission import Verdict, WhenUp, admit
 from fallback_mx.rules.health import State
+from fallback_mx.smtp.parameters import MailParameters
 from fallback_mx.smtp.passage import Observe, Passage, Passages, PassageSettings
 from fallback_mx.smtp.session import Session
-from mxqueue import Envelope, Spool
+from mxqueue import Envelope, ReportRequest, Spool
 
 BACKLOG = 1024
 
@@ -110,7 +111,14 @@ class Listener:
         routes = list(settings.routes.values())
         # With one primary it is known at MAIL already whose reply is wanted.
         self.only_route = routes[0] if len({route.name for route in routes}) == 1 else None
-        lines = ["PIPELINING", f"SIZE {settings.max_message_size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        lines = [
+            "PIPELINING",
+            f"SIZE {settings.max_message_size}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "DSN",
+        ]
         self._ehlo_tls = self._render(lines)
         self._ehlo_clear = self._render([*lines, "STARTTLS"]) if settings.tls_context else self._ehlo_tls
 
@@ -179,6 +187,13 @@ class Listener:
         """The way through to it. Where there is none its mail is taken for the queue."""
         return self._passages.get(primary)
 
+    def verdict(self, route: Route) -> Verdict:
+        """What is to be done with mail for this route now."""
+        verdict = admit(route.when_up, self.state_of(route.name))
+        if verdict is Verdict.PLAY_THROUGH and self.passage_of(route.name) is None:
+            return Verdict.TAKE
+        return verdict
+
     def refusal(self) -> str:
         """Why a new connection is not served, "" where it is."""
         if self._stopping:
@@ -196,11 +211,12 @@ class Listener:
         *,
         reverse_path: str,
         forward_paths: tuple[str, ...],
+        report_requests: tuple[ReportRequest, ...],
         route: str,
         client_address: str,
         helo: str,
         protocol: str,
-        body: str,
+        parameters: MailParameters,
     ) -> Envelope:
         """An envelope with its queue id and the Received line that names it."""
         queue_id = self._commits.new_id()
@@ -219,8 +235,12 @@ class Listener:
             client_address=client_address,
             helo=helo,
             trace=line,
-            body=body,
+            body=parameters.body,
+            smtputf8=parameters.smtputf8,
             id=queue_id,
+            ret=parameters.ret,
+            envid=parameters.envid,
+            report_requests=report_requests,
         )
 
     def commit(self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Exception | None], None]) -> None:

@@ -20,17 +20,17 @@ from fallback_mx.rules.disposition import Lost, NoConnection, Reply, Unfit
 from fallback_mx.rules.handing_on import handed_on
 from fallback_mx.smtp.passage import Crowded
 from fallback_mx.smtp.through import Answer, Through
+from fallback_mx.smtp.transaction import SHOWN_OUT
 
 if TYPE_CHECKING:
     import asyncio
 
-    from fallback_mx.smtp.listener import Listener, Route
+    from fallback_mx.smtp.listener import Listener
     from fallback_mx.smtp.session import Session
-    from fallback_mx.smtp.transaction import Intake, Transaction
+    from fallback_mx.smtp.transaction import Intake, Named, Transaction
     from mxqueue import Envelope
 
 USE_PRIMARY = "451 4.3.2 The primary mail server is up, please use it"
-SHOWN_OUT = "451 4.3.2 The primary mail server has ended the connection, please try again later"
 NO_EIGHT_BIT = "the primary does not offer 8BITMIME"
 
 
@@ -56,15 +56,13 @@ class Proxied:
 
     # Steps ------------------------------------------------------------------------------------------------------
 
-    def mail(self, transaction: Transaction, route: Route) -> None:
+    def mail(self, transaction: Transaction) -> None:
         """Play MAIL through, where it is known already that the recipients can only be this primary's."""
-        transaction.played = route.name
         self._run(self._on_mail(transaction))
 
-    def recipient(self, transaction: Transaction, address: str, route: Route) -> None:
+    def recipient(self, transaction: Transaction, named: Named) -> None:
         """Play RCPT through, and MAIL before it where that has not been done."""
-        transaction.played = route.name
-        self._run(self._on_recipient(transaction, address, route))
+        self._run(self._on_recipient(transaction, named))
 
     def data(self, transaction: Transaction) -> None:
         """Play DATA through; then the session reads content into `write`."""
@@ -129,28 +127,28 @@ class Proxied:
         self._session.forget_transaction()
         self._refuse(reply, reason)
 
-    async def _on_recipient(self, transaction: Transaction, address: str, route: Route) -> None:
+    async def _on_recipient(self, transaction: Transaction, named: Named) -> None:
         try:
             answer: Answer | Unfit = Reply(250, "")
             if self._announced is not transaction:
                 answer = await self._announce(transaction)
             if self._announced is transaction:
                 assert self._through is not None
-                answer = await self._through.recipient(address)
+                answer = await self._through.recipient(named.address, named.request)
         except Crowded:
-            return self._refuse(USE_PRIMARY, "primary_busy", address)
+            return self._refuse(USE_PRIMARY, "primary_busy", named.address)
         if isinstance(answer, Unfit):
-            return self._refuse(USE_PRIMARY, "unfit", address)
+            return self._refuse(USE_PRIMARY, "unfit", named.address)
         if isinstance(answer, Reply):
             reply: bytes | str = handed_on(answer, "2.1.5")
             if not answer.is_success:
-                return self._refuse(reply, "primary", address)
+                return self._refuse(reply, "primary", named.address)
         else:
             self._fall(transaction, answer)
             if transaction.is_shown_out:
-                return self._refuse(SHOWN_OUT, "primary", address)
+                return self._refuse(SHOWN_OUT, "primary", named.address)
             reply = "250 2.1.5 Recipient ok"
-        transaction.recipients[address] = route
+        transaction.take(named)
         return self._session.answer(reply)
 
     def _refuse(self, reply: bytes | str, reason: str, path: str = "") -> None:
@@ -188,9 +186,12 @@ class Proxied:
 
     @staticmethod
     async def _mail_on(through: Through, transaction: Transaction) -> Answer | Unfit:
-        if transaction.body == "8BITMIME" and not through.offers("8bitmime"):
+        given = transaction.parameters
+        if given.body == "8BITMIME" and not through.offers("8bitmime"):
             return Unfit(NO_EIGHT_BIT)
-        return await through.mail(transaction.reverse_path, size=transaction.size, body=transaction.body)
+        if given.smtputf8 and not through.offers("smtputf8"):
+            return Unfit("the primary does not offer SMTPUTF8")
+        return await through.mail(transaction.reverse_path, given)
 
     def _fall(self, transaction: Transaction, lost: Lost) -> None:
         """The primary has failed: from here on the transaction goes towards the queue."""

@@ -9,9 +9,12 @@ behind that end is ambiguous. Nothing here raises for what a server does.
 from __future__ import annotations
 
 from fallback_mx.rules.disposition import Lost, Reply
+from fallback_mx.smtp import commands
 from fallback_mx.smtp.courier import Greeting
 from fallback_mx.smtp.dots import DotStuffer
+from fallback_mx.smtp.parameters import MailParameters
 from fallback_mx.smtp.pipeline import Exchange, Pipeline, Step, Timeouts
+from mxqueue import ReportRequest
 
 TIMEOUTS = Timeouts(command=90.0, data=90.0, block=120.0, final=480.0)
 """What the primary is given, in seconds. The sender waits five minutes for MAIL and RCPT, two for DATA, three for room
@@ -34,6 +37,7 @@ class Through:
         self._stuffer: DotStuffer | None = None
         self._is_in_transaction = False
         self._is_asking = False
+        self._is_wide = False
 
     @property
     def is_usable(self) -> bool:
@@ -45,27 +49,25 @@ class Through:
 
     # The envelope -----------------------------------------------------------------------------------------------
 
-    async def mail(self, reverse_path: str, *, size: int, body: str) -> Answer:
-        """MAIL, behind RSET where the sender left a transaction unfinished. `size` is 0 where it announced none."""
-        command = f"MAIL FROM:<{reverse_path}>"
-        if size and self.offers("size"):
-            command += f" SIZE={size + TRACE_OCTETS}"
-        if body == "8BITMIME" and self.offers("8bitmime"):
-            command += " BODY=8BITMIME"
+    async def mail(self, reverse_path: str, given: MailParameters) -> Answer:
+        """MAIL, behind RSET where the sender left a transaction unfinished."""
+        if given.size:
+            given = given._replace(size=given.size + TRACE_OCTETS)
+        self._is_wide = given.smtputf8
         if self._is_in_transaction:
             self._is_in_transaction = False
-            if isinstance(gone := await self._ask(Step.RSET, "RSET"), Lost):
+            if isinstance(gone := await self._ask(Step.RSET, b"RSET\r\n"), Lost):
                 return gone
-        answer = await self._ask(Step.MAIL, command)
+        answer = await self._ask(Step.MAIL, commands.mail(reverse_path, given, self._extensions))
         self._is_in_transaction = isinstance(answer, Reply) and answer.is_success
         return answer
 
-    async def recipient(self, forward_path: str) -> Answer:
-        return await self._ask(Step.RCPT, f"RCPT TO:<{forward_path}>")
+    async def recipient(self, forward_path: str, asked: ReportRequest) -> Answer:
+        return await self._ask(Step.RCPT, commands.rcpt(forward_path, asked, self._extensions, is_wide=self._is_wide))
 
-    async def _ask(self, step: Step, command: str) -> Answer:
+    async def _ask(self, step: Step, command: bytes) -> Answer:
         exchange = self._pipeline.expect([step])
-        self._pipeline.push(f"{command}\r\n".encode())
+        self._pipeline.push(command)
         return await self._answer(exchange)
 
     async def _answer(self, exchange: Exchange, *, is_ambiguous: bool = False) -> Answer:
@@ -84,7 +86,7 @@ class Through:
 
     async def begin(self, trace: bytes) -> Reply | Lost | None:
         """DATA. None where the primary wants the content: then `trace` is on its way before it."""
-        answer = await self._ask(Step.DATA, "DATA")
+        answer = await self._ask(Step.DATA, b"DATA\r\n")
         if isinstance(answer, Lost) or not 300 <= answer.code < 400:
             self._is_in_transaction = False
             return answer
