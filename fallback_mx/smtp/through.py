@@ -88,7 +88,6 @@ class Through:
         """DATA. None where the primary wants the content: then `trace` is on its way before it."""
         answer = await self._ask(Step.DATA, b"DATA\r\n")
         if isinstance(answer, Lost) or not 300 <= answer.code < 400:
-            self._is_in_transaction = False
             return answer
         self._stuffer = DotStuffer()
         self.feed(trace)

@@ -122,6 +122,11 @@ class Client:
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
 
 class Scene:
     """`sink` is the primary that every route leads to; `states` are the monitor's."""
@@ -130,6 +135,7 @@ class Scene:
         self.queue = queue
         self.sink = sink
         self.told = Told()
+        self._clients: list[Client] = []
         self.observations: list[Observation] = []
         self.states = {"main": State.UP, "second": State.UP, "open": State.UP}
         self._dial = DialSettings("mx2.test", tls=TlsPolicy.NONE, timeouts=options.get("timeouts", PATIENT))
@@ -162,12 +168,17 @@ class Scene:
         await self.listener.start([port])
 
     async def stop(self) -> None:
+        for client in self._clients:
+            await client.close()
         await self.listener.stop(5.0)
         await self.sink.stop()
+        # What the sink cut is noticed at the other end in the loop's next turns.
+        await asyncio.sleep(0.01)
 
     async def client(self) -> Client:
         host, port = self.listener.addresses[0]
-        return await Client(*await asyncio.open_connection(host, port, limit=2**20)).hello()
+        self._clients.append(Client(*await asyncio.open_connection(host, port, limit=2**20)))
+        return await self._clients[-1].hello()
 
     async def queued(self) -> list[bytes]:
         """The content of everything in the queue, in order of arrival."""

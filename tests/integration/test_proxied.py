@@ -128,6 +128,9 @@ def test_a_refusal_of_data_is_handed_on(play: Play) -> None:
         await client.say("RCPT TO:<u@example.test>")
         assert await client.say("DATA") == "451 4.7.1 Not now"
         assert await scene.queued() == []
+        # For the primary the transaction is still open: it is told first.
+        scene.sink.replies.clear()
+        assert (await client.deliver(LETTER)).startswith("250")
 
     play(story, Sink(replies={"data": "451 4.7.1 Not now"}))
 
@@ -181,6 +184,48 @@ def test_what_the_sender_announced_is_announced_to_the_primary(play: Play) -> No
         assert b"MAIL FROM:<> SIZE=1512 BODY=8BITMIME" in scene.sink.commands
 
     play(story)
+
+
+def test_what_the_sender_wants_to_be_told_is_for_the_primary_to_do(play: Play) -> None:
+    async def story(scene: Scene) -> None:
+        client = await scene.client()
+        await client.say("MAIL FROM:<a@sender.test> RET=HDRS ENVID=QQ1")
+        await client.say("RCPT TO:<u@example.test> NOTIFY=SUCCESS ORCPT=rfc822;u@list.test")
+        assert scene.sink.commands[-2:] == [
+            b"MAIL FROM:<a@sender.test> RET=HDRS ENVID=QQ1",
+            b"RCPT TO:<u@example.test> NOTIFY=SUCCESS ORCPT=rfc822;u@list.test",
+        ]
+
+    play(story, Sink(extensions=(*EXTENSIONS, "DSN")))
+
+
+def test_what_the_sender_wants_to_be_told_is_kept_where_the_primary_fails(play: Play) -> None:
+    async def story(scene: Scene) -> None:
+        client = await scene.client()
+        await client.say("MAIL FROM:<a@sender.test> ENVID=QQ1")
+        await client.say("RCPT TO:<u@example.test> NOTIFY=NEVER")
+        await client.say("DATA")
+        await client.send(LETTER + b".\r\n")
+        assert "Queued as" in await client.reply()
+        (message,) = await asyncio.wrap_future(scene.queue.list())
+        assert (message.envid, message.recipients[0].notify) == ("QQ1", "NEVER")
+
+    play(story, Sink(extensions=(*EXTENSIONS, "DSN"), replies={"final": Act.DROP}))
+
+
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_internationalised_mail_is_for_primaries_that_offer_it(play: Play, is_offered: bool) -> None:
+    async def story(scene: Scene) -> None:
+        client = await scene.client()
+        reply = await client.say("MAIL FROM:<b\u00fc@sender.test> SMTPUTF8")
+        if is_offered:
+            assert reply.startswith("250")
+            assert scene.sink.commands[-1] == "MAIL FROM:<b\u00fc@sender.test> SMTPUTF8".encode()
+        else:
+            assert reply.startswith("451 4.3.2")
+
+    offered = EXTENSIONS if is_offered else tuple(each for each in EXTENSIONS if each != "SMTPUTF8")
+    play(story, Sink(extensions=offered))
 
 
 def test_a_sender_that_guesses_addresses_is_sent_away(play: Play) -> None:
