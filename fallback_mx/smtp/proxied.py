@@ -53,6 +53,7 @@ class Proxied:
         self._envelope: Envelope | None = None
         self._unfit = False
         self._task: asyncio.Task[None] | None = None
+        self._pause: asyncio.Task[None] | None = None
 
     # Steps ------------------------------------------------------------------------------------------------------
 
@@ -71,6 +72,9 @@ class Proxied:
     def ended(self, transaction: Transaction, intake: Intake) -> None:
         """The end of data has come: let the primary have it, and answer, or queue the message."""
         self._phase = _Phase.END
+        if self._pause is not None:
+            # What is waited for from now on is the answer.
+            self._pause.cancel()
         self._run(self._on_end(transaction, intake))
 
     def refused(self) -> None:
@@ -240,11 +244,11 @@ class Proxied:
             through.feed(piece)
             if through.is_choked:
                 self._session.wait()
-                self._task = self._session.loop.create_task(self._wait_for_room(through))
+                self._pause = self._session.loop.create_task(self._wait_for_room(through))
 
     async def _wait_for_room(self, through: Through) -> None:
         await through.room()
-        if self._phase is _Phase.CONTENT:
+        if not self._session.is_leaving:
             self._session.go_on()
 
     async def _on_end(self, transaction: Transaction, intake: Intake) -> None:

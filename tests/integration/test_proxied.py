@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -664,6 +665,34 @@ def test_a_primary_that_is_slow_to_take_content_slows_the_sender_down(play: Play
     play(story, Sink(replies={"data": stop}))
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"), [(b"Received: x\r\n" * 51, "554 5.4.6"), (b"Subject: x\r\n", "250 2.0.0 Queued")]
+)
+def test_the_end_of_content_is_answered_even_if_the_primary_has_stopped_just_before_it(
+    play: Play, header: bytes, expected: str
+) -> None:
+    def stop(session: SinkSession, _: str) -> Answer:
+        assert session._transport is not None
+        session._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        session.stop_reading()
+        return None
+
+    async def story(scene: Scene) -> None:
+        client = await (await scene.client()).to_data()
+        (session,) = scene.listener._sessions
+        assert session._proxied is not None
+        assert session._proxied._through is not None
+        # So little room that one piece, which is all there is, fills it.
+        wire = session._proxied._through._pipeline._transport
+        wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+        wire.set_write_buffer_limits(0)
+        await client.send(header + b"\r\n" + (b"x" * 998 + b"\r\n") * 60 + b".\r\n")
+        assert (await client.reply()).startswith(expected)
+        assert (await client.say("NOOP")).startswith("250")
+
+    play(story, Sink(replies={"data": stop}), timeouts=Timeouts(5, 5, 5, 5, 0.3, 0.6, 1))
+
+
 def test_a_primary_that_takes_no_more_content_has_the_message_queued(play: Play) -> None:
     def stop(session: SinkSession, _: str) -> Answer:
         session.stop_reading()
@@ -676,6 +705,21 @@ def test_a_primary_that_takes_no_more_content_has_the_message_queued(play: Play)
         assert await scene.ledger() == [LedgerEvent.ACCEPTED]
 
     play(story, Sink(replies={"data": stop}), timeouts=Timeouts(5, 5, 5, 5, 0.3, 5, 1))
+
+
+@pytest.mark.parametrize(("final", "expected"), [(None, "250 2.0.0 Ok"), (Act.DROP, "452 4.3.1")])
+def test_where_there_is_no_room_for_a_copy_the_primary_alone_can_take_the_message(
+    play: Play, tmp_path: Path, final: Answer, expected: str
+) -> None:
+    async def story(scene: Scene) -> None:
+        client = await scene.client()
+        assert (await client.deliver((b"x" * 998 + b"\r\n") * 3000)).startswith(expected)
+        assert await scene.queued() == []
+        assert [type(error) for error in scene.told.troubles] == ([FileNotFoundError] if final else [])
+        scene.sink.replies.clear()
+        assert (await client.deliver(LETTER)).startswith("250 2.0.0 Ok")
+
+    play(story, Sink(replies={"final": final}), spool_directory=tmp_path / "missing", is_troubled=True)
 
 
 def test_a_stop_of_the_service_lets_the_message_in_hand_be_answered(play: Play) -> None:
