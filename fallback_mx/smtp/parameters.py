@@ -89,11 +89,12 @@ def _read(text: str, readers: Mapping[str, Reader]) -> dict[str, Any]:
         if not word:
             continue
         name, mark, value = word.partition("=")
-        keyword = name.upper()
+        keyword = name.upper() if name.isascii() else ""
         reader = readers.get(keyword)
         if reader is None or keyword.lower() in given:
             raise _objection(name, is_known=reader is not None)
-        meaning = reader(value) if bool(value) is bool(mark) else None
+        is_sound = bool(value) is bool(mark) and (value.isascii() or keyword == "ORCPT")
+        meaning = reader(value) if is_sound else None
         if meaning is None:
             raise BadParameter(f"501 5.5.4 Bad value of {keyword}")
         given[keyword.lower()] = meaning
