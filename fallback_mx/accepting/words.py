@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from fallback_mx.rules.health import State
+from fallback_mx.rules.health import Observation, State
 from fallback_mx.smtp.listener import ListenerSettings
 from mxqueue import Envelope
 
@@ -53,7 +53,17 @@ class Tally:
 
     opened: int = 0
     closed: int = 0
-    refused: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)  # by reason
+    proxied: Mapping[str, int] = field(default_factory=dict)  # by primary
+    proxy_failed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """From an accepting process: what was seen of a primary while mail was played through to it."""
+
+    primary: str
+    observation: Observation
 
 
 # A message is the most frequent frame by far and therefore a bare tuple. From an accepting process:

@@ -1,4 +1,4 @@
-"""MAIL, RCPT and DATA for one message, in the words that the next hop offers (RFC 5321, section 3.3).
+"""MAIL, RCPT and DATA, in the words that the next hop offers (RFC 5321, section 3.3).
 
 What the sender asked to be told (RFC 3461) is handed on where DSN is offered and left out where it is not. Whether the
 next hop is up to the message at all is for fallback_mx.smtp.fitness to say, beforehand.
@@ -8,30 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from fallback_mx.smtp.parameters import narrow
+from fallback_mx.smtp.parameters import MailParameters, narrow
 from fallback_mx.smtp.pipeline import Step
-from mxqueue.model import Message, Recipient
+from mxqueue.model import Message, Recipient, ReportRequest
+
+Asked = Recipient | ReportRequest
+"""Whatever has a `notify` and an `orcpt`."""
 
 
 def commands(message: Message, extensions: Set[str]) -> list[tuple[Step, bytes]]:
     """What is to be said before the content. `extensions` are EHLO keywords in lower case."""
-    is_dsn = "dsn" in extensions
-    is_wide = "smtputf8" in extensions and _is_wide(message)
-    mail = f"MAIL FROM:<{message.reverse_path}>"
-    if "size" in extensions:
-        mail += f" SIZE={len(message.trace) + message.size}"
-    if message.body == "8BITMIME" and "8bitmime" in extensions:
-        mail += " BODY=8BITMIME"
-    if is_wide:
-        mail += " SMTPUTF8"
-    if is_dsn and (message.ret or message.envid):
-        mail += _parameter("RET", message.ret) + _parameter("ENVID", message.envid)
-    said = [(Step.MAIL, f"{mail}\r\n".encode())]
-    for each in message.recipients:
-        asked = _asked(each, is_wide=is_wide) if is_dsn and (each.notify or each.orcpt) else ""
-        said.append((Step.RCPT, f"RCPT TO:<{each.forward_path}>{asked}\r\n".encode()))
+    is_wide = _is_wide(message)
+    size = len(message.trace) + message.size
+    given = MailParameters(size, message.body, is_wide, message.ret, message.envid)
+    said = [(Step.MAIL, mail(message.reverse_path, given, extensions))]
+    said += [(Step.RCPT, rcpt(each.forward_path, each, extensions, is_wide=is_wide)) for each in message.recipients]
     said.append((Step.DATA, b"DATA\r\n"))
     return said
+
+
+def mail(reverse_path: str, given: MailParameters, extensions: Set[str]) -> bytes:
+    said = f"MAIL FROM:<{reverse_path}>"
+    if given.size and "size" in extensions:
+        said += f" SIZE={given.size}"
+    if given.body == "8BITMIME" and "8bitmime" in extensions:
+        said += " BODY=8BITMIME"
+    if given.smtputf8 and "smtputf8" in extensions:
+        said += " SMTPUTF8"
+    if (given.ret or given.envid) and "dsn" in extensions:
+        said += _parameter("RET", given.ret) + _parameter("ENVID", given.envid)
+    return f"{said}\r\n".encode()
+
+
+def rcpt(forward_path: str, asked: Asked, extensions: Set[str], *, is_wide: bool) -> bytes:
+    """`is_wide` tells whether the transaction wants SMTPUTF8."""
+    said = f"RCPT TO:<{forward_path}>"
+    if (asked.notify or asked.orcpt) and "dsn" in extensions:
+        orcpt = asked.orcpt if is_wide and "smtputf8" in extensions else narrow(asked.orcpt)
+        said += _parameter("NOTIFY", asked.notify) + _parameter("ORCPT", orcpt)
+    return f"{said}\r\n".encode()
 
 
 def _is_wide(message: Message) -> bool:
@@ -39,11 +54,6 @@ def _is_wide(message: Message) -> bool:
     if message.smtputf8 or not message.reverse_path.isascii():
         return True
     return not all(each.forward_path.isascii() for each in message.recipients)
-
-
-def _asked(recipient: Recipient, *, is_wide: bool) -> str:
-    orcpt = recipient.orcpt if is_wide else narrow(recipient.orcpt)
-    return _parameter("NOTIFY", recipient.notify) + _parameter("ORCPT", orcpt)
 
 
 def _parameter(keyword: str, value: str) -> str:

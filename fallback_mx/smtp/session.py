@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from fallback_mx.rules import trace
 from fallback_mx.smtp import command_line, xclient
 from fallback_mx.smtp.content import ContentReader, Untrusted
 from fallback_mx.smtp.limits import FAULTS, TOO_SLOW, Tally
+from fallback_mx.smtp.proxied import Proxied
 from fallback_mx.smtp.transaction import NO_SPACE, Endless, Intake, Refusal, Transaction
 from fallback_mx.smtp.wire import Wire
-from mxqueue import QueueFull
+from mxqueue import Envelope, QueueFull
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fallback_mx.smtp.listener import Listener
 
 # A sender that goes on this far beyond the largest message is not going to stop by itself.
@@ -44,6 +48,7 @@ class Session(Wire):
         self._transaction: Transaction | None = None
         self._intake: Intake | None = None
         self._queued_as = ""
+        self._proxied: Proxied | None = None
         self._must_leave = False
         self._handshake: asyncio.Task[None] | None = None
 
@@ -69,6 +74,8 @@ class Session(Wire):
 
     def lost(self) -> None:
         self._listener.closed(self)
+        if self._proxied is not None:
+            self._proxied.lost()
         self._drop_content()
 
     def timed_out(self) -> None:
@@ -109,6 +116,9 @@ class Session(Wire):
                 self.leave()
             if command in IDLE_COMMANDS:
                 self._tally.idle()
+        self._stop_junk()
+
+    def _stop_junk(self) -> None:
         if self._tally.over and not self.is_leaving:
             self._send_away(self._tally.over)
 
@@ -179,13 +189,67 @@ class Session(Wire):
         if self._transaction is not None:
             raise Refusal("503 5.5.1 Nested MAIL command")
         self._transaction = Transaction.begin(argument, self._listener)
-        self.say_raw(b"250 2.1.0 Sender ok\r\n")
+        if self._transaction.played:
+            self._proxy().mail(self._transaction)
+        else:
+            self.say_raw(b"250 2.1.0 Sender ok\r\n")
 
     def _on_rcpt(self, argument: str) -> None:
         if self._transaction is None:
             raise Refusal("503 5.5.1 Send MAIL first")
-        self._transaction.add(argument, self._listener)
-        self.say_raw(b"250 2.1.5 Recipient ok\r\n")
+        named = self._transaction.add(argument, self._listener)
+        if named is not None:
+            self._proxy().recipient(self._transaction, named)
+        else:
+            self.say_raw(b"250 2.1.5 Recipient ok\r\n")
+
+    # What is played through ---------------------------------------------------------------------------------------
+
+    def _proxy(self) -> Proxied:
+        if self._proxied is None:
+            self._proxied = Proxied(self, self._listener)
+        return self._proxied
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody hears any more what is said."""
+        return self.transport is None
+
+    def answer(self, reply: bytes | str) -> None:
+        """Give the reply to a command that was waited for, and look at the next one."""
+        if isinstance(reply, str):
+            self.say(reply)
+        else:
+            self.say_raw(reply)
+        self._stop_junk()
+        if self._must_leave:
+            self._say_goodbye()
+        if not self.is_leaving:
+            self.go_on()
+
+    def count_message(self) -> None:
+        """A message of this session was taken by the primary."""
+        self._tally.message()
+
+    def forget_transaction(self) -> None:
+        self._drop_content()
+        self._transaction = None
+
+    def refused(self, reason: str, reply: bytes | str, path: str = "") -> None:
+        """Tell of a refusal, and count it if it was one for good."""
+        text = reply if isinstance(reply, str) else reply.decode("ascii").rstrip()
+        if text.startswith("5"):
+            self._tally.error()
+        else:
+            self._tally.deferred()
+        self._listener.events.refused(self.client_address, path.rpartition("@")[2], reason, text)
+
+    def fail(self, error: BaseException) -> None:
+        """Something of ours went wrong with a command that was waited for."""
+        self._listener.events.trouble("session", error)
+        self._drop_content()
+        self.say(LOCAL_ERROR)
+        self.leave(mid_stream=True)
 
     def _on_rset(self, argument: str) -> None:
         self._transaction = None
@@ -243,9 +307,17 @@ class Session(Wire):
             return self._fault("503 5.5.1 Send MAIL first")
         if not self._transaction.recipients:
             return self._fault("554 5.5.1 No valid recipients")
+        if self._transaction.played:
+            return self._proxy().data(self._transaction)
+        return self.ask_for_content()
+
+    def ask_for_content(self) -> None:
         self._intake = Intake(self._listener.spool(), self._listener.bounds)
         self.say("354 End data with <CR><LF>.<CR><LF>")
-        return self.read_content(ContentReader(self._intake.write))
+        write = self._intake.write
+        if self._proxied is not None and self._proxied.is_in_content:
+            write = partial(self._proxied.write, intake=self._intake)
+        self.read_content(ContentReader(write))
 
     def take(self, octets: int) -> None:
         assert self._intake is not None
@@ -254,6 +326,8 @@ class Session(Wire):
 
     def refuse_stream(self, error: Exception) -> None:
         self._drop_content()
+        if self._proxied is not None:
+            self._proxied.refused()
         if isinstance(error, Untrusted):
             self._listener.events.refused(self.client_address, "", "line_ends", "554 5.6.0")
             self.say(f"554 5.6.0 {str(error)[:1].upper()}{str(error)[1:]}")
@@ -268,38 +342,53 @@ class Session(Wire):
     def content_ended(self) -> None:
         assert self._transaction is not None
         assert self._intake is not None
+        is_played = self._proxied is not None and self._proxied.is_in_content
         refusal = self._object(self._intake)
         if refusal:
             self._drop_content()
+            if self._proxied is not None:
+                self._proxied.refused()
             self._end_transaction(refusal)
-            return
+        elif is_played:
+            self._proxy().ended(self._transaction, self._intake)
+        elif self._intake.failed is not None:
+            self._end_transaction(self.spool_failed(self._intake.failed))
+        else:
+            self.store(self.envelopes(self._transaction))
+
+    def spool_failed(self, error: OSError) -> str:
+        self._listener.events.trouble("spool", error)
+        self._drop_content()
+        return NO_SPACE
+
+    def store(self, envelopes: Sequence[Envelope]) -> None:
+        """Queue the message that has come, and answer once it is committed."""
+        assert self._intake is not None
         # From here on the spool is the listener's: the commit goes on even if this session does not.
         spool, self._intake = self._intake.spool, None
         self.wait()
-        envelopes = self._transaction.envelopes(
+        self._queued_as = " ".join([envelope.id for envelope in envelopes])
+        self._listener.commit(envelopes, spool, self._committed)
+
+    def _object(self, intake: Intake) -> str:
+        """Why the content as a whole is not taken, "" where it is."""
+        if intake.fault:
+            reply = FAULTS[intake.fault].format(self._listener.bounds)
+            self._listener.events.refused(self.client_address, "", intake.fault, reply[:9])
+            return reply
+        if intake.hops > trace.MAX_HOPS:
+            self._listener.events.refused(self.client_address, "", "loop", "554 5.4.6")
+            return "554 5.4.6 Too many hops: this message has been going in circles"
+        return ""
+
+    def envelopes(self, transaction: Transaction) -> list[Envelope]:
+        return transaction.envelopes(
             self._listener,
             client_address=self.client_address,
             helo=self._helo,
             is_esmtp=self._esmtp,
             is_tls=self.is_tls,
         )
-        self._queued_as = " ".join([envelope.id for envelope in envelopes])
-        self._listener.commit(envelopes, spool, self._committed)
-
-    def _object(self, intake: Intake) -> str:
-        """Why the content as a whole is not taken, "" where it is."""
-        events = self._listener.events
-        if intake.fault:
-            reply = FAULTS[intake.fault].format(self._listener.bounds)
-            events.refused(self.client_address, "", intake.fault, reply[:9])
-            return reply
-        if intake.failed is not None:
-            events.trouble("spool", intake.failed)
-            return NO_SPACE
-        if intake.hops > trace.MAX_HOPS:
-            events.refused(self.client_address, "", "loop", "554 5.4.6")
-            return "554 5.4.6 Too many hops: this message has been going in circles"
-        return ""
 
     def _committed(self, error: Exception | None) -> None:
         """The commit is over, one way or the other: this is the reply to the final dot."""

@@ -9,9 +9,9 @@ so that the sender can be told.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from fallback_mx.rules.admission import Verdict, admit
+from fallback_mx.rules.admission import Verdict
 from fallback_mx.smtp import parameters
 from fallback_mx.smtp.content import LineLimit
 from fallback_mx.smtp.header import Header
@@ -32,6 +32,7 @@ class Bounds:
     line_octets: int = 65_536
 
 
+SHOWN_OUT = "451 4.3.2 The primary mail server has ended the connection, please try again later"
 NO_SPACE = "452 4.3.1 No room for mail here at the moment, please try again later"
 
 
@@ -50,20 +51,33 @@ class Refusal(Exception):
         self.is_error = reply.startswith("5") if is_error is None else is_error
 
 
+class Named(NamedTuple):
+    """A recipient as RCPT named it."""
+
+    address: str
+    route: Route
+    request: ReportRequest
+
+
 class Transaction:
     """A mail transaction under way (RFC 5321, section 3.3).
 
     `recipients` are the forward-paths in the order they came in, each with its route; `requests` has those for which
-    the sender asked to be told something.
+    the sender asked to be told something. `played` is the primary that it is played through to, empty where it is for
+    the queue; `fallen` the one that failed while it was, and `is_shown_out` tells that this one had refused something
+    on that connection before.
     """
 
-    __slots__ = ("parameters", "recipients", "requests", "reverse_path")
+    __slots__ = ("fallen", "is_shown_out", "parameters", "played", "recipients", "requests", "reverse_path")
 
     def __init__(self, reverse_path: str, parameters: MailParameters) -> None:
         self.reverse_path = reverse_path
         self.parameters = parameters
         self.recipients: dict[str, Route] = {}
         self.requests: dict[str, ReportRequest] = {}
+        self.played = ""
+        self.fallen = ""
+        self.is_shown_out = False
 
     @classmethod
     def begin(cls, argument: str, listener: Listener) -> Transaction:
@@ -83,10 +97,14 @@ class Transaction:
             raise Refusal(text, "size", is_error=False)
         if not listener.has_room(given.size):
             raise Refusal(NO_SPACE, "space")
-        return cls("" if path is None else path.address, given)
+        begun = cls("" if path is None else path.address, given)
+        only = listener.only_route
+        if only is not None and listener.verdict(only) is Verdict.PLAY_THROUGH:
+            begun.played = only.name
+        return begun
 
-    def add(self, argument: str, listener: Listener) -> None:
-        """Take what RCPT names. Raises Refusal."""
+    def add(self, argument: str, listener: Listener) -> Named | None:
+        """Take what RCPT names, or give it back where the primary has to be asked first. Raises Refusal."""
         try:
             path, rest = forward_path(argument)
             request = parameters.of_rcpt(rest, smtputf8=self.parameters.smtputf8)
@@ -96,15 +114,39 @@ class Transaction:
             raise Refusal(str(error)) from None
         if path.is_wide and not self.parameters.smtputf8:
             raise Refusal("553 5.6.7 An address that is not ASCII wants SMTPUTF8 at MAIL")
-        address, route = self._judge(path, listener)
+        address, route, verdict = self._judge(path, listener)
         # One that is named twice is one recipient, as it was named first.
-        if address not in self.recipients:
-            self.recipients[address] = route
-            if request is not NO_REQUEST:
-                self.requests[address] = request
+        if address in self.recipients:
+            return None
+        named = Named(address, route, request)
+        if (verdict is Verdict.PLAY_THROUGH or self.played or self.fallen) and self._is_for_primary(route, verdict):
+            return named
+        self.take(named)
+        return None
 
-    def _judge(self, path: Path, listener: Listener) -> tuple[str, Route]:
-        """The whole address of a recipient that is taken, and its route. Raises Refusal."""
+    def take(self, named: Named) -> None:
+        self.recipients[named.address] = named.route
+        if named.request is not NO_REQUEST:
+            self.requests[named.address] = named.request
+
+    def _is_for_primary(self, route: Route, verdict: Verdict) -> bool:
+        """Whether a recipient is played through. Two ways in one transaction would have two replies to one end of data:
+        what was begun one way ends so, and who is to go another is refused for now. Raises Refusal."""
+        name = route.name
+        if name == self.fallen:
+            if self.is_shown_out:
+                raise Refusal(SHOWN_OUT, "primary")
+            return False
+        if not self.recipients:
+            self.played = name if verdict is Verdict.PLAY_THROUGH else ""
+        elif (self.played or verdict is Verdict.PLAY_THROUGH) and name != self.played:
+            is_queued = not self.played and any(name == each.name for each in self.recipients.values())
+            if not is_queued:
+                raise Refusal("452 4.5.3 Please send to recipients at other servers separately", "separately")
+        return name == self.played
+
+    def _judge(self, path: Path, listener: Listener) -> tuple[str, Route, Verdict]:
+        """The whole address of a recipient that may be taken, its route, and what this wants. Raises Refusal."""
         settings = listener.settings
         domain = path.domain or settings.postmaster_domain
         route = settings.routes.get(domain)
@@ -114,12 +156,13 @@ class Transaction:
             if path.is_literal:
                 raise Refusal("553 5.1.3 Address literals are not taken as recipients", "syntax", domain)
             raise Refusal("550 5.7.1 We do not relay for this domain", "relay", domain)
-        if admit(route.when_up, listener.state_of(route.name)) is Verdict.USE_PRIMARY:
+        verdict = listener.verdict(route)
+        if verdict is Verdict.USE_PRIMARY:
             raise Refusal("451 4.3.2 The primary mail server is up, please use it", "guard", domain)
         address = path.address if path.domain else f"{path.local}@{domain}"
         if len(self.recipients) >= settings.max_recipients and address not in self.recipients:
             raise Refusal("452 4.5.3 Too many recipients, please send the rest separately", "recipients", domain)
-        return address, route
+        return address, route, verdict
 
     def envelopes(
         self, listener: Listener, *, client_address: str, helo: str, is_esmtp: bool, is_tls: bool

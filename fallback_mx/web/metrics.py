@@ -53,6 +53,10 @@ class Metrics:
         build.labels(version).set(1)
         self._accepted = self._counter("accepted_messages", "Messages committed and answered with 250.", "primary")
         self._octets = self._counter("accepted_octets", "Octets of content accepted.", "primary")
+        self._proxied = self._counter("proxied_messages", "Messages played through that the primary took.", "primary")
+        self._proxy_failures = self._counter(
+            "proxy_failures", "Transactions that the primary failed while they were played through.", "primary"
+        )
         self._refused = self._counter("refused", "Commands, recipients and messages refused.", "reason")
         self._delivered = self._counter("delivered_recipients", "Recipients the primary has taken.", "primary")
         self._deferred = self._counter("deferred", "Attempts that failed for now, by recipient.", "primary")
@@ -68,13 +72,24 @@ class Metrics:
     def add_primaries(self, names: Iterable[str]) -> None:
         """Let their counters stand at 0 from the start, so that the first increase can be seen."""
         for name in names:
-            for counter in (self._accepted, self._octets, self._delivered, self._deferred):
+            for counter in (
+                *(self._accepted, self._octets, self._delivered, self._deferred),
+                *(self._proxied, self._proxy_failures),
+            ):
                 counter.labels(name)
 
     def accepted(self, primary: str, messages: int, octets: int) -> None:
         """So many messages were committed, with so many octets of content."""
         self._accepted.labels(primary).inc(messages)
         self._octets.labels(primary).inc(octets)
+
+    def proxied(self, primary: str, times: int = 1) -> None:
+        """A message was played through, and the primary took it."""
+        self._proxied.labels(primary).inc(times)
+
+    def proxy_failed(self, primary: str, times: int = 1) -> None:
+        """The primary failed while a transaction was played through to it."""
+        self._proxy_failures.labels(primary).inc(times)
 
     def refused(self, reason: str, times: int = 1) -> None:
         """Something was answered with 4xx or 5xx. `reason` is one of a fixed set of words, never a reply's text."""

@@ -67,7 +67,8 @@ _RECIPIENT = _Insert(
 _LEDGER = _Insert(ledger, "at", "message_id", "position", "forward_path", "event", "detail", "actor", "node")
 _CHUNK = _Insert(chunk, "message_id", "position", "octets")
 _NO_REQUESTS = repeat(ReportRequest())
-_PENDING, _ACCEPTED = RecipientState.PENDING.value, LedgerEvent.ACCEPTED.value
+_PENDING = RecipientState.PENDING.value
+_ACCEPTED, _AMBIGUOUS = LedgerEvent.ACCEPTED.value, LedgerEvent.AMBIGUOUS.value
 
 
 def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, ...]]:
@@ -82,11 +83,16 @@ def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, .
             messages.append(_message_row(work, now, message_id, envelope))
             source = f"from {envelope.client_address}" if envelope.client_address else ""
             requests = envelope.report_requests or _NO_REQUESTS
+            doubt = envelope.ambiguous
+            # The next hop has been tried already; its reply is what is missing.
+            tried = (1, now, doubt) if doubt else (0, now, "")
             for position, (path, asked) in enumerate(zip(envelope.forward_paths, requests, strict=False)):
                 recipients.append(
-                    (message_id, position, path, envelope.route, now, _PENDING, 0, now, "", asked.notify, asked.orcpt)
+                    (message_id, position, path, envelope.route, now, _PENDING, *tried, asked.notify, asked.orcpt)
                 )
                 rows.append((now, message_id, position, path, _ACCEPTED, source, "", work.node))
+                if doubt:
+                    rows.append((now, message_id, position, path, _AMBIGUOUS, doubt, "", work.node))
     _MESSAGE.run(connection, messages)
     _RECIPIENT.run(connection, recipients)
     _LEDGER.run(connection, rows)

@@ -93,6 +93,8 @@ class Envelope:
 
     `ret` ("FULL", "HDRS" or empty) and `envid` are of RFC 3461. `report_requests` stand in the order of
     `forward_paths`; there are none at all where nothing was asked for any of them.
+
+    `ambiguous` says why the next hop may have the message already, though it never said so; empty where it has not.
     """
 
     reverse_path: str
@@ -107,6 +109,7 @@ class Envelope:
     ret: str = ""
     envid: str = ""
     report_requests: tuple[ReportRequest, ...] = ()
+    ambiguous: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ PRIMARY_MISTAKES = [
     ("port = 0", "primary[0].port: 0 is too small; write 1 or more"),
     ("port = 70000", "primary[0].port: 70000 is too large; write 65535 or less"),
     ('port = "25"', 'primary[0].port: "25" is not a whole number; write port = 25'),
-    ('when_up = "proxy"', 'primary[0].when_up: "proxy" is not known here; write "guard" or "accept"'),
+    ('when_up = "relay"', 'primary[0].when_up: "relay" is not known here; write "guard", "proxy" or "accept"'),
     ("routing_characters = true",
      'primary[0].routing_characters: true is not known here; write "refuse" or "accept"'),
     ('tls = "yes"', 'primary[0].tls: "yes" is not known here; '

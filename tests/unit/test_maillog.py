@@ -101,6 +101,16 @@ def test_no_persons_address_is_written_above_debug(level: str, as_json: bool) ->
     maillog.held("01K", primary="main", forward_path="bob@example.org", reply="550 no bob@example.org here")
     maillog.trouble("courier", "cannot write to bob@example.org")
     maillog.crashed("courier", ValueError("bob@example.org"))
+    maillog.proxied(
+        "01K",
+        primary="main",
+        client_address="192.0.2.1",
+        reverse_path="alice@example.com",
+        forward_paths=["bob@example.org"],
+        size=1,
+        reply="250 for bob@example.org",
+    )
+    maillog.proxy_failed("main", detail="421 no bob@example.org", ambiguous=True)
     maillog.connection_failed("main", next_hop="h", phase="banner", detail="421 go away, bob@example.org")
     written = stream.getvalue().decode()
     assert "bob" not in written
