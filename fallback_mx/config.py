@@ -27,13 +27,16 @@ from fallback_mx.config_fields import (
     DurationOrZero,
     Endpoint,
     FilePath,
+    GreetingDelay,
     Host,
     HostName,
     Interval,
     Listen,
     ListenOrNone,
     Name,
+    Patience,
     Port,
+    ReturnOrOff,
     Size,
     SizeOrZero,
     StorageUrl,
@@ -70,6 +73,9 @@ class Server(_Table):
     max_message_size: Size = Field(default=50_000_000, examples=["50MB"])
     max_connections: Count = Field(default=400, examples=[400])
     max_recipients: Count = Field(default=100, examples=[100])
+    greeting_delay: GreetingDelay = Field(default=timedelta(0), examples=["5s"])
+    dnsbl: tuple[Domain, ...] = Field(default=(), examples=[["zen.spamhaus.org"]])
+    dnsbl_timeout: Patience = Field(default=timedelta(seconds=2), examples=["2s"])
 
 
 class Storage(_Table):
@@ -98,6 +104,8 @@ class Primary(_Table):
     host: Host | None = Field(default=None, examples=["mail.example.org"])
     port: Port = Field(default=25, examples=[25])
     when_up: Literal["guard", "accept"] = Field(default="guard", examples=["guard"])
+    grace_after: ReturnOrOff = Field(default=timedelta(minutes=10), examples=["10m"])
+    greylist: ReturnOrOff = Field(default=None, examples=["5m"])
     interval: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
     rise: Count = Field(default=2, examples=[2])
     fall: Count = Field(default=3, examples=[3])
@@ -157,6 +165,7 @@ def load(
     problems += config_checks.of_primaries(tables)
     if server is not None:
         problems += config_checks.of_listeners(server.listen, http.listen if http else None)
+        problems += config_checks.of_lists(server.dnsbl)
         problems += config_checks.of_loops(tables, server.hostname, server.listen)
     if problems:
         raise ConfigError(path, [_with_origin(problem, origins) for problem in problems])

@@ -49,7 +49,7 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _duration(value: Any, shortest: timedelta) -> timedelta:
+def _duration(value: Any, shortest: timedelta, longest: timedelta = timedelta.max) -> timedelta:
     if isinstance(value, int) and not isinstance(value, bool):
         raise unfit(f"is a number without a unit: {value}", f'write a duration in quotes, for example "{value}s"')
     text = _text(value, "10s")
@@ -60,7 +60,15 @@ def _duration(value: Any, shortest: timedelta) -> timedelta:
         raise unfit(wrong, 'write a number and one of ms, s, m, h, d, for example "10s"') from None
     if duration < shortest:
         raise unfit(f"{quoted(value)} is too short", f'write "{format_duration(shortest)}" or more')
+    if duration > longest:
+        raise unfit(f"{quoted(value)} is too long", f'write "{format_duration(longest)}" or less')
     return duration
+
+
+def _duration_or_off(value: Any, shortest: timedelta, longest: timedelta) -> timedelta | None:
+    if value is False or value in ("", "never", "no", "none"):
+        raise unfit(f"{quoted(value)} is not known here", 'write "off"')
+    return None if value == "off" else _duration(value, shortest, longest)
 
 
 def _size(value: Any, smallest: int) -> int:
@@ -217,6 +225,22 @@ _AS_SIZE = PlainSerializer(format_size, return_type=str)
 Duration = Annotated[timedelta, PlainValidator(partial(_duration, shortest=MILLISECOND)), _AS_DURATION]
 DurationOrZero = Annotated[timedelta, PlainValidator(partial(_duration, shortest=timedelta(0))), _AS_DURATION]
 Interval = Annotated[timedelta, PlainValidator(partial(_duration, shortest=100 * MILLISECOND)), _AS_DURATION]
+# A name server has that long; who waits for us does too.
+Patience = Annotated[
+    timedelta,
+    PlainValidator(partial(_duration, shortest=100 * MILLISECOND, longest=timedelta(seconds=10))),
+    _AS_DURATION,
+]
+# Clients wait for a greeting for five minutes (RFC 5321, section 4.5.3.2.1); few have the patience.
+GreetingDelay = Annotated[
+    timedelta, PlainValidator(partial(_duration, shortest=timedelta(0), longest=timedelta(seconds=30))), _AS_DURATION
+]
+# A try is forgotten after a day: within half of that everybody comes again.
+ReturnOrOff = Annotated[
+    timedelta | None,
+    PlainValidator(partial(_duration_or_off, shortest=timedelta(seconds=1), longest=timedelta(hours=12))),
+    PlainSerializer(lambda delay: "off" if delay is None else format_duration(delay), return_type=str),
+]
 Size = Annotated[int, PlainValidator(partial(_size, smallest=1)), _AS_SIZE]
 SizeOrZero = Annotated[int, PlainValidator(partial(_size, smallest=0)), _AS_SIZE]
 Count = Annotated[StrictInt, Field(ge=1, le=100_000)]

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import dns.asyncresolver
 import dns.exception
+import dns.message
+import dns.name
 import dns.rdatatype
 import dns.resolver
 import dns.ttl
@@ -71,7 +73,11 @@ def make_resolver(timeout_seconds: float) -> dns.asyncresolver.Resolver:
 
 
 class NotAnswered(Exception):
-    """A list did not answer as a list does. The text is for the operator."""
+    """A list did not answer as a list does. Text and advice are for the operator."""
+
+    def __init__(self, text: str, advice: str = "If it stays so, take the list out of server.dnsbl.") -> None:
+        super().__init__(text)
+        self.advice = advice
 
 
 @dataclass(slots=True)
@@ -185,8 +191,7 @@ class Dnsbl:
                 listed, ttl_seconds = await self._resolve(question)
         except (NotAnswered, dns.exception.DNSException, OSError, TimeoutError) as error:
             self._remember(question, False, SHORTEST_SECONDS)
-            text = str(error) if isinstance(error, NotAnswered) else f"no answer: {_one_line(error)}"
-            self._in_trouble(one, NotAnswered(text))
+            self._in_trouble(one, error if isinstance(error, NotAnswered) else NotAnswered(_one_line(error)))
             return False
         one.troubles = 0
         self._remember(question, listed, min(max(ttl_seconds, SHORTEST_SECONDS), LONGEST_SECONDS))
@@ -199,18 +204,18 @@ class Dnsbl:
                 question, "A", search=False, lifetime=self._timeout_seconds, raise_on_no_answer=False
             )
         except dns.resolver.NXDOMAIN as nothing:
-            # For how long there is nothing is in the SOA record beside it (RFC 2308), if there is one.
             responses: dict[dns.name.Name, dns.message.QueryMessage] = nothing.kwargs.get("responses", {})
-            ttls = [response.resolve_chaining().minimum_ttl for response in responses.values()]
-            ttl = min(ttls, default=dns.ttl.MAX_TTL)
-            return False, 0.0 if ttl == dns.ttl.MAX_TTL else float(ttl)
+            return False, min(
+                (_ttl_seconds(response.resolve_chaining()) for response in responses.values()), default=0.0
+            )
         found = [ipaddress.ip_address(record.address) for record in answer.rrset or () if isinstance(record, A)]
         for address in found:
             if address not in _LOOPBACK:
                 raise NotAnswered(f"it answers {address}, which is no answer of a list")
             if address in _REFUSALS or address == _NOBODY:
-                raise NotAnswered(f"it answers {address}: it does not serve this resolver")
-        return bool(found), float(answer.chaining_result.minimum_ttl)
+                advice = "Ask it through a name server of your own: lists refuse the large public ones."
+                raise NotAnswered(f"it answers {address}: it does not serve this resolver", advice)
+        return bool(found), _ttl_seconds(answer.chaining_result)
 
     def _in_trouble(self, one: _List, trouble: NotAnswered) -> None:
         now = self._clock()
@@ -220,6 +225,12 @@ class Dnsbl:
         if now - one.told_at >= TOLD_AGAIN_SECONDS:
             one.told_at = now
             self._on_trouble(public_name(one.zone), trouble)
+
+
+def _ttl_seconds(result: dns.message.ChainingResult) -> float:
+    """How long this holds. That there is nothing holds as long as the SOA record beside it says (RFC 2308); without one
+    it is not to be kept."""
+    return float(result.minimum_ttl) if result.minimum_ttl != dns.ttl.MAX_TTL else 0.0
 
 
 def _one_line(error: Exception) -> str:
