@@ -39,6 +39,10 @@ class Inbound:
             reason, client_address=client_address, reply=reply, forward_path=f"@{domain}" if domain else None
         )
 
+    def let_in(self, client_address: str, forward_path: str, primary: str, reason: str) -> None:
+        self._metrics.let_in(primary, reason)
+        maillog.let_in(reason, client_address=client_address, primary=primary, forward_path=forward_path)
+
     def session_limit(self, client_address: str, limit: str) -> None:
         self._metrics.refused(limit)
         maillog.session_limit(client_address, limit)

@@ -214,6 +214,7 @@ def test_metrics_have_what_was_counted(face: Face) -> None:
     face.metrics.accepted("main", 1000)
     face.metrics.accepted("main", 500)
     face.metrics.refused("relay")
+    face.metrics.let_in("main", "grace")
     face.metrics.delivered("main", 3)
     face.metrics.deferred("main")
     face.metrics.session_opened()
@@ -224,6 +225,7 @@ def test_metrics_have_what_was_counted(face: Face) -> None:
     assert samples["fallback_mx_accepted_messages_total", main] == 2
     assert samples["fallback_mx_accepted_octets_total", main] == 1500
     assert samples["fallback_mx_refused_total", (("reason", "relay"),)] == 1
+    assert samples["fallback_mx_let_in_recipients_total", (("primary", "main"), ("reason", "grace"))] == 1
     assert samples["fallback_mx_delivered_recipients_total", main] == 3
     assert samples["fallback_mx_deferred_total", main] == 1
     assert samples["fallback_mx_connections_total", ()] == 2
@@ -251,6 +253,7 @@ def test_an_empty_queue_is_zero_and_not_absent(face: Face) -> None:
     assert samples["fallback_mx_queue_messages", (("primary", "main"), ("state", "pending"))] == 0
     assert samples["fallback_mx_queue_oldest_age_seconds", (("primary", "main"),)] == 0
     assert samples["fallback_mx_accepted_messages_total", (("primary", "main"),)] == 0
+    assert samples["fallback_mx_let_in_recipients_total", (("primary", "main"), ("reason", "grace"))] == 0
 
 
 def test_a_queue_that_cannot_be_read_has_no_numbers_and_says_so(face: Face) -> None:
