@@ -49,6 +49,10 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+USUAL_SMTP = Endpoint("0.0.0.0", 25)  # noqa: S104 - a mail exchanger is for everyone
+USUAL_HTTP = Endpoint("127.0.0.1", 8025)
+
+
 def _duration(value: Any, shortest: timedelta, longest: timedelta = timedelta.max) -> timedelta:
     if isinstance(value, int) and not isinstance(value, bool):
         raise unfit(f"is a number without a unit: {value}", f'write a duration in quotes, for example "{value}s"')
@@ -154,17 +158,19 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _endpoint(value: Any) -> Endpoint:
+def _endpoint(value: Any, usual: Endpoint) -> Endpoint:
+    """`usual` is what most people write here: advice follows it."""
     if isinstance(value, int) and not isinstance(value, bool):
-        raise unfit(f"{value} is a port alone", f'write an address and a port: "0.0.0.0:{value}"')
-    text = _text(value, "0.0.0.0:25")
+        raise unfit(f"{value} is a port alone", f'write an address and a port: "{usual.host}:{value}"')
+    text = _text(value, str(usual))
     if text.isascii() and text.isdigit():
-        raise unfit(f"{quoted(text)} is a port alone", f'write an address and a port: "0.0.0.0:{text}"')
+        raise unfit(f"{quoted(text)} is a port alone", f'write an address and a port: "{usual.host}:{text}"')
     host, colon, port = text.rpartition(":")
     if ":" in host and not host.startswith("["):
-        raise unfit(f"{quoted(text)} lacks brackets", 'write an IPv6 address in brackets, for example "[::1]:25"')
+        example = quoted(f"[::1]:{usual.port}")
+        raise unfit(f"{quoted(text)} lacks brackets", f"write an IPv6 address in brackets, for example {example}")
     if not colon or not port.isascii() or not port.isdigit():
-        example = quoted(f"{text}:25")
+        example = quoted(_with_usual_port(text, usual))
         raise unfit(f"{quoted(text)} has no port", f"write an address and a port, for example {example}")
     if int(port) > 65535:
         raise unfit(f"{quoted(text)} has a port above 65535", "write a port from 1 to 65535")
@@ -177,8 +183,18 @@ def _endpoint(value: Any) -> Endpoint:
     return Endpoint(_name(host, "an address", "127.0.0.1"), int(port))
 
 
+def _with_usual_port(text: str, usual: Endpoint) -> str:
+    """What somebody who left out the port, or wrote a word in its place, may have meant."""
+    for host in (text, text.rpartition(":")[0]):
+        try:
+            return str(_endpoint(f"{host}:{usual.port}", usual))
+        except PydanticCustomError:
+            continue
+    return str(usual)
+
+
 def _endpoint_or_none(value: Any) -> Endpoint | None:
-    return None if value == "" else _endpoint(value)
+    return None if value == "" else _endpoint(value, USUAL_HTTP)
 
 
 def _storage_url(value: Any) -> str:
@@ -250,7 +266,9 @@ HostName = Annotated[str, PlainValidator(_host_name)]
 Name = Annotated[str, PlainValidator(_label)]
 FilePath = Annotated[Path, PlainValidator(_file_path), PlainSerializer(str, return_type=str)]
 Host = Annotated[str, PlainValidator(_host)]
-Listen = Annotated[Endpoint, PlainValidator(_endpoint), PlainSerializer(str, return_type=str)]
+Listen = Annotated[
+    Endpoint, PlainValidator(partial(_endpoint, usual=USUAL_SMTP)), PlainSerializer(str, return_type=str)
+]
 ListenOrNone = Annotated[
     Endpoint | None,
     PlainValidator(_endpoint_or_none),

@@ -124,6 +124,13 @@ def face(started: Face) -> Face:
     return started
 
 
+def test_the_root_names_every_path_there_is_and_asks_the_service_nothing(face: Face) -> None:
+    status, headers, body = face.request("/")
+    assert (status, headers["Content-Type"], face.house.asked) == (200, "text/plain; charset=utf-8", 0)
+    named = [line.split()[0] for line in body.decode().splitlines() if line.startswith("/")]
+    assert sorted(named) == sorted(PATHS)
+
+
 def test_livez_answers_without_asking_the_service_anything(face: Face) -> None:
     face.house.checks = QueueUnavailable("gone")
     status, _, body = face.request("/livez")
@@ -308,7 +315,7 @@ def test_every_answer_has_the_security_headers(face: Face, path: str) -> None:
         assert "Server" not in headers
 
 
-@pytest.mark.parametrize("path", ["/", "/livez/", "//livez", "/status", "/metrics/../livez", "/%2e%2e/", "/\x7f%0a"])
+@pytest.mark.parametrize("path", ["/livez/", "//livez", "/status", "/metrics/../livez", "/%2e%2e/", "/\x7f%0a"])
 def test_an_unknown_path_is_404_and_leads_nowhere(face: Face, path: str) -> None:
     with face.connect() as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

@@ -205,7 +205,24 @@ STORAGE_MISTAKES = [
      'write a number and one of ms, s, m, h, d, for example "10s"'),
 ]  # fmt: skip
 HTTP_MISTAKES = [
-    ("listen = 8025", 'http.listen: 8025 is a port alone; write an address and a port: "0.0.0.0:8025"'),
+    ("listen = 8025", 'http.listen: 8025 is a port alone; write an address and a port: "127.0.0.1:8025"'),
+    (
+        'listen = "localhost"',
+        'http.listen: "localhost" has no port; write an address and a port, for example "localhost:8025"',
+    ),
+    (
+        'listen = "localhost:http"',
+        'http.listen: "localhost:http" has no port; write an address and a port, for example "localhost:8025"',
+    ),
+    ('listen = "[::1]"', 'http.listen: "[::1]" has no port; write an address and a port, for example "[::1]:8025"'),
+    (
+        'listen = "not here"',
+        'http.listen: "not here" has no port; write an address and a port, for example "127.0.0.1:8025"',
+    ),
+    (
+        'listen = "::1:8025"',
+        'http.listen: "::1:8025" lacks brackets; write an IPv6 address in brackets, for example "[::1]:8025"',
+    ),
     ('listen = "0.0.0.0:25"', 'http.listen: "0.0.0.0:25" is in server.listen too; write another port'),
     ('token_fle = "x"', "http.token_fle: is not a key of [http]; write one of listen, or take it out"),
 ]
