@@ -187,9 +187,8 @@ class Dnsbl:
 
     async def _ask(self, one: _List, question: str) -> bool:
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                listed, ttl_seconds = await self._resolve(question)
-        except (NotAnswered, dns.exception.DNSException, OSError, TimeoutError) as error:
+            listed, ttl_seconds = await self._resolve(question)
+        except (NotAnswered, dns.exception.DNSException, OSError) as error:
             self._remember(question, False, SHORTEST_SECONDS)
             self._in_trouble(one, error if isinstance(error, NotAnswered) else NotAnswered(_one_line(error)))
             return False

@@ -295,6 +295,7 @@ def _serve(operator: Operator, *words: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     return done.returncode, done.stderr
 

@@ -170,6 +170,7 @@ def test_a_name_server_that_is_silent_lists_nobody_once_the_time_is_over() -> No
             silent.bind(("127.0.0.1", 0))
             resolver = dns.asyncresolver.Resolver(configure=False)
             resolver.nameservers, resolver.port = ["127.0.0.1"], silent.getsockname()[1]
+            resolver.timeout = resolver.lifetime = 600.0
             troubles: list[str] = []
             dnsbl = Dnsbl(
                 (ZONE,),
@@ -269,6 +270,8 @@ def test_a_client_that_goes_away_does_not_take_the_answer_from_the_others() -> N
         async with site(listing()) as here:
             leaving = asyncio.create_task(here.dnsbl.listed_by(JUNK))
             staying = asyncio.create_task(here.dnsbl.listed_by(JUNK))
+            while not here.dnsbl._asking:
+                await asyncio.sleep(0)
             await asyncio.sleep(0)
             leaving.cancel()
             assert await staying == ZONE
