@@ -40,6 +40,7 @@ from fallback_mx.config_fields import (
     Size,
     SizeOrZero,
     StorageUrl,
+    Workers,
     quoted,
 )
 from fallback_mx.config_problems import ConfigError, Problem, Section
@@ -76,6 +77,7 @@ class Server(_Table):
     greeting_delay: GreetingDelay = Field(default=timedelta(0), examples=["5s"])
     dnsbl: tuple[Domain, ...] = Field(default=(), examples=[["zen.spamhaus.org"]])
     dnsbl_timeout: Patience = Field(default=timedelta(seconds=2), examples=["2s"])
+    workers: Workers = Field(default=0, examples=[0])
 
 
 class Storage(_Table):

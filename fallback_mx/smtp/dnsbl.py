@@ -25,7 +25,7 @@ import dns.resolver
 import dns.ttl
 from dns.rdtypes.IN.A import A
 
-from fallback_mx.rules.network import address_of
+from fallback_mx.rules.neighbours import address_of
 
 MAX_ANSWERS = 20_000
 SHORTEST_SECONDS = 30.0

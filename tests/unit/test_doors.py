@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallback_mx.smtp.doors import Doors
+from fallback_mx.smtp.doors import Doors, Note
 from fallback_mx.smtp.tries import Bounds
 
 MINUTE = 60.0
@@ -119,6 +119,59 @@ def test_grace_is_given_to_nobody_whose_first_try_was_not_long_enough_ago(
         began = first.setdefault((network, sender), clock.now)
         if doors.has_grace(f"10.0.{network}.1", f"{sender}@example.net", RECIPIENT, GRACE):
             assert clock.now - began >= GRACE
+
+
+# Several processes ----------------------------------------------------------------------------------------------
+
+
+def _processes(clock: Clock) -> list[Doors]:
+    """Three, each of which tells the others at once."""
+    every: list[Doors] = []
+
+    def make(number: int) -> Doors:
+        def tell(note: Note) -> None:
+            for at, one in enumerate(every):
+                if at != number:
+                    one.learn([note])
+
+        return Doors(clock, tell)
+
+    every.extend(make(number) for number in range(3))
+    return every
+
+
+def test_a_sender_may_come_back_to_another_process(clock: Clock) -> None:
+    first, second, third = _processes(clock)
+    first.has_grace("192.0.2.1", SENDER, RECIPIENT, GRACE)
+    clock.now += GRACE
+    assert second.has_grace("192.0.2.1", SENDER, RECIPIENT, GRACE)
+    assert not third.must_come_back("192.0.2.1", SENDER, "carol@example.org", GRACE)
+
+
+@given(st.lists(st.tuples(st.floats(0, 2000), st.integers(0, 2), st.integers(0, 2), st.booleans()), max_size=40))
+def test_processes_that_tell_each_other_decide_as_one_would(tries: list[tuple[float, int, int, bool]]) -> None:
+    clock = Clock()
+    alone, crew = Doors(clock), _processes(clock)
+    for wait, process, network, is_up in tries:
+        clock.now += wait
+        for reverse_path in ("", SENDER):
+            asked = (f"10.0.{network}.1", reverse_path, RECIPIENT, GRACE)
+            if is_up:
+                assert crew[process].has_grace(*asked) is alone.has_grace(*asked)
+            else:
+                assert crew[process].must_come_back(*asked) is alone.must_come_back(*asked)
+
+
+def test_what_is_learnt_late_does_not_put_off_what_is_known(clock: Clock) -> None:
+    told: list[Note] = []
+    other = Doors(clock, told.append)
+    doors = Doors(clock)
+    doors.has_grace("192.0.2.1", SENDER, RECIPIENT, GRACE)
+    clock.now += GRACE / 2
+    other.has_grace("192.0.2.1", SENDER, RECIPIENT, GRACE)
+    doors.learn(told)
+    clock.now += GRACE / 2
+    assert doors.has_grace("192.0.2.1", SENDER, RECIPIENT, GRACE)
 
 
 # Greylisting ----------------------------------------------------------------------------------------------------

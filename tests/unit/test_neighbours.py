@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fallback_mx.rules.network import allotment_of, network_of
+from fallback_mx.rules.neighbours import allotment_of, network_of
 
 
 @pytest.mark.parametrize(
