@@ -169,6 +169,18 @@ def refused(
     )
 
 
+def let_in(reason: str, *, client_address: str, primary: str, forward_path: str) -> None:
+    """A recipient was taken though the primary is up and guards its door. `reason` is the word the metrics use."""
+    _log.info(
+        "let_in",
+        reason=reason,
+        client=client_address,
+        primary=primary,
+        recipient_domain=_domain(forward_path),
+        to=_person(forward_path),
+    )
+
+
 def session_limit(client_address: str, limit: str) -> None:
     """A client came to one of the standing limits (connections, recipients, junk commands, time)."""
     _log.info("session_limit", client=client_address, limit=limit)

@@ -17,6 +17,7 @@ class Counters(Protocol):
     def refused(self, reason: str) -> None: ...
     def proxied(self, primary: str) -> None: ...
     def proxy_failed(self, primary: str) -> None: ...
+    def let_in(self, primary: str, reason: str) -> None: ...
     def session_opened(self) -> None: ...
     def session_closed(self) -> None: ...
 
@@ -51,6 +52,11 @@ class Inbound:
     def proxy_failed(self, primary: str, detail: str, *, ambiguous: bool) -> None:
         self._counters.proxy_failed(primary)
         maillog.proxy_failed(primary, detail=detail, ambiguous=ambiguous)
+
+    def let_in(self, client_address: str, forward_path: str, primary: str, reason: str) -> None:
+        """A recipient was taken though its primary is up and guards its door."""
+        self._counters.let_in(primary, reason)
+        maillog.let_in(reason, client_address=client_address, primary=primary, forward_path=forward_path)
 
     def session_limit(self, client_address: str, limit: str) -> None:
         self._counters.refused(limit)

@@ -59,6 +59,7 @@ class _Counted:
         self._refused: Counter[str] = Counter()
         self._proxied: Counter[str] = Counter()
         self._proxy_failed: Counter[str] = Counter()
+        self._let_in: Counter[tuple[str, str]] = Counter()
 
     def refused(self, reason: str) -> None:
         self._refused[reason] += 1
@@ -70,6 +71,10 @@ class _Counted:
 
     def proxy_failed(self, primary: str) -> None:
         self._proxy_failed[primary] += 1
+        self._note()
+
+    def let_in(self, primary: str, reason: str) -> None:
+        self._let_in[primary, reason] += 1
         self._note()
 
     def session_opened(self) -> None:
@@ -87,10 +92,18 @@ class _Counted:
 
     def tell(self) -> None:
         self._is_due = False
-        counters = (self._refused, self._proxied, self._proxy_failed)
-        self._send(Tally(self._opened, self._closed, *map(dict, counters)))
+        self._send(
+            Tally(
+                self._opened,
+                self._closed,
+                refused=dict(self._refused),
+                proxied=dict(self._proxied),
+                proxy_failed=dict(self._proxy_failed),
+                let_in=dict(self._let_in),
+            )
+        )
         self._opened = self._closed = 0
-        for counter in counters:
+        for counter in (self._refused, self._proxied, self._proxy_failed, self._let_in):
             counter.clear()
 
 

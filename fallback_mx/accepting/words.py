@@ -49,13 +49,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """From an accepting process: what has been counted since the last one."""
+    """From an accepting process: what has been counted since the last one. `let_in` is by primary and reason."""
 
     opened: int = 0
     closed: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)  # by reason
     proxied: Mapping[str, int] = field(default_factory=dict)  # by primary
     proxy_failed: Mapping[str, int] = field(default_factory=dict)
+    let_in: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by primary and reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,6 +256,8 @@ class _Member:
             self._crew._metrics.proxied(primary, times)
         for primary, times in tally.proxy_failed.items():
             self._crew._metrics.proxy_failed(primary, times)
+        for (primary, reason), times in tally.let_in.items():
+            self._crew._metrics.let_in(primary, reason, times)
 
 
 def crew_size(wanted: int) -> int:

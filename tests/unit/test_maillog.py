@@ -98,6 +98,7 @@ def test_no_persons_address_is_written_above_debug(level: str, as_json: bool) ->
         reverse_path="alice@example.com",
         forward_path="bob@example.org",
     )
+    maillog.let_in("grace", client_address="192.0.2.1", primary="main", forward_path="bob@example.org")
     maillog.held("01K", primary="main", forward_path="bob@example.org", reply="550 no bob@example.org here")
     maillog.trouble("courier", "cannot write to bob@example.org")
     maillog.crashed("courier", ValueError("bob@example.org"))
@@ -216,6 +217,7 @@ def test_a_warning_of_a_library_comes_out_as_an_event() -> None:
 
 def test_every_event_can_be_written() -> None:
     stream = _lines()
+    maillog.let_in("grace", client_address="192.0.2.1", primary="main", forward_path="b@example.org")
     maillog.session_limit("192.0.2.1", "connections")
     maillog.delivered(
         "01K", primary="main", forward_path="b@example.org", reply="250 ok", attempts=1, age_seconds=3.14159
@@ -235,6 +237,7 @@ def test_every_event_can_be_written() -> None:
     maillog.recovered("database")
     events = [line.split("event=")[1].split()[0] for line in stream.getvalue().decode().splitlines()]
     assert events == [
+        "let_in",
         "session_limit",
         "delivered",
         "failed",
