@@ -37,6 +37,7 @@ from fallback_mx.config_fields import (
     Size,
     SizeOrZero,
     StorageUrl,
+    Workers,
     quoted,
 )
 from fallback_mx.config_problems import ConfigError, Problem, Section
@@ -70,6 +71,7 @@ class Server(_Table):
     max_message_size: Size = Field(default=50_000_000, examples=["50MB"])
     max_connections: Count = Field(default=400, examples=[400])
     max_recipients: Count = Field(default=100, examples=[100])
+    workers: Workers = Field(default=0, examples=[0])
 
 
 class Storage(_Table):
