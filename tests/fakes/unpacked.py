@@ -38,10 +38,8 @@ def missing(package: str, program: str) -> str | None:
         return f"{package} is not in .peers (Debian package: {package}; .ci/unpack-peers gets it)"
     if os.geteuid() != 0:
         return f"not root, and {package} (Debian package: {package}) starts only as root"
-    tried = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False
-    )
-    return None if tried.returncode == 0 else f"no namespace for {package} here: {tried.stderr.strip()}"
+    tried = subprocess.run([*NAMESPACES, "true"], capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else f"no namespaces for {package} on this machine: {tried.stderr.strip()}"
 
 
 class Unpacked:
@@ -56,10 +54,7 @@ class Unpacked:
         self.directory.chmod(0o755)  # the server works as users of its own
         self.log_file = self.directory / "log"
         self.ids = {user: FIRST_ID + number for number, user in enumerate(users)}
-        self._mounts = [
-            *(UNPACKED / package / "usr/sbin", Path("/usr/sbin")),
-            *self._accounts(),
-        ]
+        self._mounts = [UNPACKED / package / "usr/sbin", Path("/usr/sbin"), *self._accounts()]
         for name, place in mounts.items():
             (self.directory / name).mkdir()
             self._mounts += [self.directory / name, Path(place)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from tests.fakes import exim, opensmtpd, postfix
 from tests.fakes.exim import Exim
 from tests.fakes.letters import LETTERS, Letter, without_trace
 from tests.fakes.opensmtpd import OpenSmtpd
+from tests.fakes.outage import outage
 from tests.fakes.postfix import Postfix
 from tests.fakes.primary import FakePrimary
 from tests.fakes.relay import Relay, primary
@@ -49,20 +50,6 @@ class Route:
     relay: Relay
     primary: FakePrimary
 
-    @contextmanager
-    def outage(self) -> Iterator[None]:
-        """The primary is away; afterwards it has all that the relay took."""
-        self.primary.go_away()
-        try:
-            self.relay.wait_for(lambda: self.relay.primary_state() == "down", "the outage is noticed")
-            self.tap.taken.clear()
-            self.primary.sink.messages.clear()
-            yield
-        finally:
-            self.primary.answer()
-        self.relay.wait_for(lambda: self.relay.primary_state() == "up", "the recovery is noticed")
-        self.relay.wait_for(lambda: self.relay.queue_count() == 0, "the queue is empty", timeout=60)
-
     def hand_in(self, letter: Letter) -> None:
         """Give the letter to the sender's server; returns when the relay has it."""
         with smtplib.SMTP("127.0.0.1", self.sender.port, local_hostname="client.test", timeout=60) as client:
@@ -86,17 +73,17 @@ def route(request: pytest.FixtureRequest) -> Iterator[Route]:
         Tap(relay.port) as tap,
         sender_to(tap.port) as sender,
     ):
-        relay.wait_for(lambda: relay.primary_state() == "up", "the primary is up")
         yield Route(sender, tap, relay, fake)
 
 
 @pytest.mark.parametrize("letter", LETTERS, ids=[letter.kind for letter in LETTERS])
 def test_what_the_server_sent_in_an_outage_arrives_byte_for_byte_and_once(route: Route, letter: Letter) -> None:
-    with route.outage():
+    with outage(route.relay, route.primary) as arrivals:
+        route.tap.taken.clear()
         route.hand_in(letter)
 
     (sent,) = route.tap.taken
-    (arrived,) = route.primary.messages
+    (arrived,) = arrivals
     assert without_trace(arrived.content) == sent.content
     assert sent.content.endswith(b"\r\n\r\n" + letter.body), "the server changed the body itself"
     assert (arrived.reverse_path, arrived.forward_paths) == (letter.reverse_path, (letter.forward_path,))
