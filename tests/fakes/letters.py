@@ -78,3 +78,14 @@ def without_trace(arrived: bytes) -> bytes:
     assert found is not None, f"no Received line on top of {arrived[:200]!r}"
     assert b"by relay.example.net" in found[0], f"not the relay's: {found[0]!r}"
     return arrived[found.end() :]
+
+
+def first_difference(expected: bytes, found: bytes) -> str:
+    """Where two contents part, and how; "" where they do not. A diff of megabytes helps nobody."""
+    if expected == found:
+        return ""
+    at = next((n for n, pair in enumerate(zip(expected, found, strict=False)) if pair[0] != pair[1]), None)
+    if at is None:
+        return f"expected {len(expected)} octets, found {len(found)}, the shorter one begins the other"
+    around = slice(max(0, at - 30), at + 30)
+    return f"at octet {at} of {len(expected)}: expected {expected[around]!r}, found {found[around]!r}"
