@@ -20,8 +20,9 @@ from typing import Protocol
 from fallback_mx.rules import trace
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
+from fallback_mx.smtp.parameters import MailParameters
 from fallback_mx.smtp.session import Session
-from mxqueue import Envelope, Spool
+from mxqueue import Envelope, ReportRequest, Spool
 
 BACKLOG = 1024
 
@@ -99,7 +100,14 @@ class Listener:
     def configure(self, settings: ListenerSettings) -> None:
         """Take new settings: sessions see them at their next command."""
         self.settings = settings
-        lines = ["PIPELINING", f"SIZE {settings.max_message_size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        lines = [
+            "PIPELINING",
+            f"SIZE {settings.max_message_size}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "DSN",
+        ]
         self._ehlo_tls = self._render(lines)
         self._ehlo_clear = self._render([*lines, "STARTTLS"]) if settings.tls_context else self._ehlo_tls
 
@@ -181,11 +189,12 @@ class Listener:
         *,
         reverse_path: str,
         forward_paths: tuple[str, ...],
+        report_requests: tuple[ReportRequest, ...],
         route: str,
         client_address: str,
         helo: str,
         protocol: str,
-        body: str,
+        parameters: MailParameters,
     ) -> Envelope:
         """An envelope with its queue id and the Received line that names it."""
         queue_id = self._commits.new_id()
@@ -204,8 +213,12 @@ class Listener:
             client_address=client_address,
             helo=helo,
             trace=line,
-            body=body,
+            body=parameters.body,
+            smtputf8=parameters.smtputf8,
             id=queue_id,
+            ret=parameters.ret,
+            envid=parameters.envid,
+            report_requests=report_requests,
         )
 
     def commit(self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Exception | None], None]) -> None:

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from fallback_mx.rules import trace
-from fallback_mx.rules.admission import Verdict, admit
+from fallback_mx.smtp import command_line
 from fallback_mx.smtp.content import ContentReader, Untrusted
-from fallback_mx.smtp.paths import BadPath, Path, parse
-from fallback_mx.smtp.transaction import Endless, Intake, Transaction
+from fallback_mx.smtp.transaction import NO_SPACE, Endless, Intake, Refusal, Transaction
 from fallback_mx.smtp.wire import Wire
-from mxqueue import Envelope, QueueFull, Spool
+from mxqueue import QueueFull, Spool
 
 if TYPE_CHECKING:
     from fallback_mx.smtp.listener import Listener
@@ -28,7 +27,6 @@ ERROR_LIMIT = 20
 OVERRUN_OCTETS = 64 * 1024 * 1024
 
 LOCAL_ERROR = "451 4.3.0 Temporary failure here, please try again later"
-NO_SPACE = "452 4.3.1 No room for mail here at the moment, please try again later"
 
 
 class Session(Wire):
@@ -80,15 +78,17 @@ class Session(Wire):
     # Commands ---------------------------------------------------------------------------------------------------
 
     def obey(self, line: bytes) -> None:
-        verb, _, argument = line.partition(b" ")
-        command = self._commands.get(verb) or self._commands.get(verb.upper())
+        verb, argument = command_line.split(line)
+        command = self._commands.get(verb)
         if command is None:
             self._fault("500 5.5.2 Command not recognized")
-        elif not (argument.isascii() and (text := argument.decode("ascii").strip(" ")).isprintable()):
-            self._fault("501 5.5.2 Only printable ASCII is understood here")
+        elif argument is None:
+            self._fault("501 5.5.2 Only printable characters are understood here")
         else:
             try:
-                command(self, text)
+                command(self, argument)
+            except Refusal as refusal:
+                self._refuse(refusal)
             except Exception as error:
                 # Nobody classified it: it is ours, and temporary.
                 self._listener.events.trouble("session", error)
@@ -102,6 +102,12 @@ class Session(Wire):
     def _fault(self, reply: str) -> None:
         self._errors += 1
         self.say(reply)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if refusal.reason:
+            self._listener.events.refused(self.client_address, refusal.domain, refusal.reason, refusal.reply)
+        self._errors += refusal.is_error
+        self.say(refusal.reply)
 
     def _on_helo(self, argument: str) -> None:
         if self._greet(argument, "HELO"):
@@ -122,69 +128,18 @@ class Session(Wire):
         return True
 
     def _on_mail(self, argument: str) -> None:
-        settings = self._listener.settings
         if not self._helo:
-            return self._fault("503 5.5.1 Send EHLO first")
+            raise Refusal("503 5.5.1 Send EHLO first")
         if self._transaction is not None:
-            return self._fault("503 5.5.1 Nested MAIL command")
-        try:
-            parsed = parse(argument, "FROM")
-        except BadPath as error:
-            return self._fault(f"501 5.1.7 {error}")
-        body, size = "7BIT", 0
-        for name, value in parsed.parameters.items():
-            if name == "BODY" and value.upper() in {"7BIT", "8BITMIME"}:
-                body = value.upper()
-            elif name == "SIZE" and value.isdigit() and len(value) <= 20:
-                size = int(value)
-            elif name in {"BODY", "SIZE"}:
-                return self._fault(f"501 5.5.4 Bad value of {name}")
-            else:
-                return self._fault(f"555 5.5.4 {name} is not supported")
-        if size > settings.max_message_size:
-            self._listener.events.refused(self.client_address, "", "size", "552 5.3.4")
-            return self.say(f"552 5.3.4 Message too large, at most {settings.max_message_size} octets are taken")
-        if not self._listener.has_room(size):
-            self._listener.events.refused(self.client_address, "", "space", "452 4.3.1")
-            return self.say(NO_SPACE)
-        reverse_path = parsed.path.address if parsed.path is not None else ""
-        self._transaction = Transaction(reverse_path, body)
-        return self.say("250 2.1.0 Sender ok")
+            raise Refusal("503 5.5.1 Nested MAIL command")
+        self._transaction = Transaction.begin(argument, self._listener)
+        self.say_raw(b"250 2.1.0 Sender ok\r\n")
 
     def _on_rcpt(self, argument: str) -> None:
         if self._transaction is None:
-            return self._fault("503 5.5.1 Send MAIL first")
-        try:
-            parsed = parse(argument, "TO")
-        except BadPath as error:
-            return self._fault(f"501 5.1.3 {error}")
-        if parsed.parameters:
-            return self._fault(f"555 5.5.4 {next(iter(parsed.parameters))} is not supported")
-        assert parsed.path is not None
-        reason, reply = self._judge(self._transaction, parsed.path)
-        if reason:
-            self._listener.events.refused(self.client_address, parsed.path.domain, reason, reply)
-        if reply.startswith("5"):
-            self._errors += 1
-        return self.say(reply)
-
-    def _judge(self, transaction: Transaction, path: Path) -> tuple[str, str]:
-        """Take or refuse one recipient: why it is refused ("" when taken), and the reply."""
-        if path.could_be_followed:
-            return "syntax", "553 5.1.3 Routes in the local part are not followed"
-        settings = self._listener.settings
-        domain = path.domain or settings.postmaster_domain
-        route = settings.routes.get(domain)
-        if route is None:
-            return "relay", "550 5.7.1 We do not relay for this domain"
-        if admit(route.when_up, self._listener.state_of(route.name)) is Verdict.USE_PRIMARY:
-            return "guard", "451 4.3.2 The primary mail server is up, please use it"
-        address = f"{path.local}@{domain}"
-        recipients = transaction.recipients
-        if address not in recipients and len(recipients) >= settings.max_recipients:
-            return "recipients", "452 4.5.3 Too many recipients, please send the rest separately"
-        recipients[address] = route
-        return "", "250 2.1.5 Recipient ok"
+            raise Refusal("503 5.5.1 Send MAIL first")
+        self._transaction.add(argument, self._listener)
+        self.say_raw(b"250 2.1.5 Recipient ok\r\n")
 
     def _on_rset(self, argument: str) -> None:
         self._transaction = None
@@ -276,7 +231,13 @@ class Session(Wire):
         # From here on the spool is the listener's: the commit goes on even if this session does not.
         spool, self._intake = self._intake.spool, None
         self.wait()
-        envelopes = self._envelopes(self._transaction)
+        envelopes = self._transaction.envelopes(
+            self._listener,
+            client_address=self.client_address,
+            helo=self._helo,
+            is_esmtp=self._esmtp,
+            is_tls=self.is_tls,
+        )
         self._queued_as = " ".join([envelope.id for envelope in envelopes])
         self._listener.commit(envelopes, spool, self._committed)
 
@@ -293,25 +254,6 @@ class Session(Wire):
             events.refused(self.client_address, "", "loop", "554 5.4.6")
             return "554 5.4.6 Too many hops: this message has been going in circles"
         return ""
-
-    def _envelopes(self, transaction: Transaction) -> list[Envelope]:
-        """One envelope for every route that the recipients are on: committed together, or not at all."""
-        paths: dict[str, list[str]] = {}
-        for address, route in transaction.recipients.items():
-            paths.setdefault(route.name, []).append(address)
-        protocol = ("ESMTPS" if self.is_tls else "ESMTP") if self._esmtp else "SMTP"
-        return [
-            self._listener.envelope(
-                reverse_path=transaction.reverse_path,
-                forward_paths=tuple(addresses),
-                route=name,
-                client_address=self.client_address,
-                helo=self._helo,
-                protocol=protocol,
-                body=transaction.body,
-            )
-            for name, addresses in paths.items()
-        ]
 
     def _committed(self, error: Exception | None) -> None:
         """The commit is over, one way or the other: this is the reply to the final dot."""
