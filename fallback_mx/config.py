@@ -100,6 +100,7 @@ class Primary(_Table):
     host: Host | None = Field(default=None, examples=["mail.example.org"])
     port: Port = Field(default=25, examples=[25])
     when_up: Literal["guard", "accept"] = Field(default="guard", examples=["guard"])
+    routing_characters: Literal["refuse", "accept"] = Field(default="refuse", examples=["refuse"])
     interval: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
     rise: Count = Field(default=2, examples=[2])
     fall: Count = Field(default=3, examples=[3])

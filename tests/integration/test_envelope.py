@@ -1,13 +1,18 @@
-"""The envelope as senders put it, through a real listener into a real queue, and by a real courier out again."""
+"""The envelope as senders put it, through a real listener into a real queue, and by a real courier out again.
+
+FAULTS 34 and 49 with their tricks of address syntax, and 41 from end to end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import trustme
 
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.smtp.listener import ListenerSettings, Route
@@ -133,6 +138,24 @@ def test_an_address_in_unicode_is_taken_with_smtputf8_and_the_trace_says_so(worl
     assert message.reverse_path == "grüße@sender.test"
     assert message.recipients[0].forward_path == "नमस्ते@example.test"
     assert b"with UTF8SMTP id" in message.trace
+
+
+def test_a_transaction_with_smtputf8_over_tls_says_both(queue: Queue, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("mx2.example.net").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with running(queue, replace(settings_in(tmp_path), tls_context=context)) as world:
+        client = world.client().hello()
+        assert client.say("STARTTLS").startswith("220")
+        client.start_tls(trusting)
+        for command in ("EHLO client.test", "MAIL FROM:<> SMTPUTF8", "RCPT TO:<u@example.test>"):
+            assert client.say(command).startswith("250")
+        assert client.say("DATA").startswith("354")
+        client.send(CONTENT + b".\r\n")
+        assert client.reply().startswith("250")
+    assert b"with UTF8SMTPS id" in queue.list().result()[0].trace
 
 
 @pytest.mark.parametrize("command", ["MAIL FROM:<grüße@sender.test>", "MAIL FROM:<a@müller.test> BODY=8BITMIME"])

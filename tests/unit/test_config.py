@@ -206,6 +206,8 @@ PRIMARY_MISTAKES = [
     ("port = 70000", "primary[0].port: 70000 is too large; write 65535 or less"),
     ('port = "25"', 'primary[0].port: "25" is not a whole number; write port = 25'),
     ('when_up = "proxy"', 'primary[0].when_up: "proxy" is not known here; write "guard" or "accept"'),
+    ("routing_characters = true",
+     'primary[0].routing_characters: true is not known here; write "refuse" or "accept"'),
     ('tls = "yes"', 'primary[0].tls: "yes" is not known here; '
      'write "opportunistic", "none", "require" or "verify"'),
     ('on_refusal = "bounce"', 'primary[0].on_refusal: "bounce" is not known here; write "hold" or "discard"'),
