@@ -6,7 +6,7 @@ import asyncio
 import re
 import smtplib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 
@@ -21,6 +21,12 @@ from tests.fakes.relay import DOMAIN, Relay, primary
 # No mail server keeps such lines together (RFC 5321, section 4.5.3.1.6), and a program's log by mail has them.
 ENDLESS = Letter("endless-lines", b"Message-ID: <endless-lines@sender.test>\r\n\r\n" + (b"x" * 60_000 + b"\r\n") * 3)
 EVERY_KIND = (*LETTERS, ENDLESS)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Relay, FakePrimary]]:
+    with FakePrimary() as fake, Relay(primary(fake.port)) as relay:
+        yield relay, fake
 
 
 def by_smtplib(port: int, letters: Sequence[Letter]) -> None:
@@ -46,9 +52,10 @@ def by_aiosmtplib(port: int, letters: Sequence[Letter]) -> None:
 
 @pytest.mark.parametrize("send", [by_smtplib, by_aiosmtplib])
 def test_mail_of_every_kind_sent_in_an_outage_arrives_byte_for_byte_and_once(
-    send: Callable[[int, Sequence[Letter]], None],
+    servers: tuple[Relay, FakePrimary], send: Callable[[int, Sequence[Letter]], None]
 ) -> None:
-    with FakePrimary() as fake, Relay(primary(fake.port)) as relay, outage(relay, fake) as arrivals:
+    relay, fake = servers
+    with outage(relay, fake) as arrivals:
         send(relay.port, EVERY_KIND)
 
     by_kind = {re.search(rb"(?m)^Message-ID: <([^@]+)@", each.content)[1].decode(): each for each in arrivals}
@@ -63,14 +70,17 @@ def test_mail_of_every_kind_sent_in_an_outage_arrives_byte_for_byte_and_once(
 
 
 @pytest.mark.parametrize("library", ["smtplib", "aiosmtplib"])
-def test_a_message_object_with_addresses_beyond_ascii_arrives_as_it_was_flattened(library: str) -> None:
+def test_a_message_object_with_addresses_beyond_ascii_arrives_as_it_was_flattened(
+    servers: tuple[Relay, FakePrimary], library: str
+) -> None:
+    relay, fake = servers
     message = EmailMessage(policy=SMTPUTF8)
     message["From"] = "Jürgen <jürgen@sender.test>"
     message["To"] = f"grüße@{DOMAIN}"
     message["Subject"] = "Grüße aus 東京"
     message.set_content("Schöne Grüße\n.\n..\n", cte="8bit")
 
-    with FakePrimary() as fake, Relay(primary(fake.port)) as relay, outage(relay, fake) as arrivals:
+    with outage(relay, fake) as arrivals:
         if library == "smtplib":
             with smtplib.SMTP("127.0.0.1", relay.port, local_hostname="sender.test", timeout=60) as client:
                 client.send_message(message)
