@@ -25,9 +25,10 @@ _COMMON = re.compile(r" SIZE=([0-9]{1,20})(?: BODY=(7BIT|8BITMIME))?")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _SIZE = re.compile(r"[0-9]{1,20}")
 # Printable once decoded, as RFC 3461, sections 4.2 and 4.4 demand.
-_XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))+"
-_ENVID = re.compile(_XTEXT)
-_ORCPT = re.compile(rf"[A-Za-z0-9!#$%&'*+/?^_`{{|}}~-]+;{_XTEXT}")
+_XTEXT = r"[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E])"
+_ENVID = re.compile(rf"(?:{_XTEXT})+")
+# The octets of UTF-8 as well: Postfix sends them so with SMTPUTF8, and would return the message when told 501.
+_ORCPT = re.compile(rf"[A-Za-z0-9!#$%&'*+/?^_`{{|}}~-]+;(?:{_XTEXT}|\+[89A-F][0-9A-F])+")
 # RFC 6533, section 3: another way to escape.
 _WIDE_ORCPT = re.compile(r"(?i:utf-8);(?:[!-*,-<>-\[\]-~\x80-\U0010ffff]|\\x\{[0-9A-Fa-f]{2,6}\})+")
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]+)\}")

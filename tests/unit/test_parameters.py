@@ -98,6 +98,7 @@ def test_a_parameter_of_mail_that_is_not_ours_is_555(word: str) -> None:
         (" NOTIFY=DELAY,DELAY", ReportRequest("DELAY")),
         (" ORCPT=rfc822;u@example.test", ReportRequest(orcpt="rfc822;u@example.test")),
         (" ORCPT=RFC822;a+3Db+2Bc@example.test", ReportRequest(orcpt="RFC822;a+3Db+2Bc@example.test")),
+        (" ORCPT=rfc822;gr+C3+BCn@example.test", ReportRequest(orcpt="rfc822;gr+C3+BCn@example.test")),
         (" ORCPT=x400;/C=".replace("C=", "C+3D"), ReportRequest(orcpt="x400;/C+3D")),
         (" ORCPT=rfc822;a;b", ReportRequest(orcpt="rfc822;a;b")),
         (r" ORCPT=utf-8;gr\x{FC}\x{DF}e@example.test", ReportRequest(orcpt=r"utf-8;gr\x{FC}\x{DF}e@example.test")),
