@@ -27,6 +27,7 @@ from fallback_mx.config_fields import (
     DurationOrZero,
     Endpoint,
     FilePath,
+    GreetingDelay,
     Host,
     HostName,
     Interval,
@@ -34,7 +35,9 @@ from fallback_mx.config_fields import (
     ListenOrNone,
     Name,
     Network,
+    Patience,
     Port,
+    ReturnOrOff,
     Size,
     SizeOrZero,
     StorageUrl,
@@ -86,6 +89,9 @@ class Server(_Table):
     stress_timeout: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
     proxy_protocol_from: tuple[Network, ...] = Field(default=(), examples=[["192.0.2.10"]])
     xclient_from: tuple[Network, ...] = Field(default=(), examples=[["192.0.2.11"]])
+    greeting_delay: GreetingDelay = Field(default=timedelta(0), examples=["5s"])
+    dnsbl: tuple[Domain, ...] = Field(default=(), examples=[["zen.spamhaus.org"]])
+    dnsbl_timeout: Patience = Field(default=timedelta(seconds=2), examples=["2s"])
     workers: Workers = Field(default=0, examples=[0])
 
 
@@ -114,7 +120,10 @@ class Primary(_Table):
     domains: Annotated[tuple[Domain, ...], Field(min_length=1)] = Field(examples=[["example.org"]])
     host: Host | None = Field(default=None, examples=["mail.example.org"])
     port: Port = Field(default=25, examples=[25])
-    when_up: Literal["guard", "accept"] = Field(default="guard", examples=["guard"])
+    when_up: Literal["guard", "proxy", "accept"] = Field(default="guard", examples=["guard"])
+    grace_after: ReturnOrOff = Field(default=timedelta(minutes=10), examples=["10m"])
+    greylist: ReturnOrOff = Field(default=None, examples=["5m"])
+    routing_characters: Literal["refuse", "accept"] = Field(default="refuse", examples=["refuse"])
     interval: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
     rise: Count = Field(default=2, examples=[2])
     fall: Count = Field(default=3, examples=[3])
@@ -174,6 +183,7 @@ def load(
     problems += config_checks.of_primaries(tables)
     if server is not None:
         problems += config_checks.of_listeners(server.listen, http.listen if http else None)
+        problems += config_checks.of_lists(server.dnsbl)
         problems += config_checks.of_loops(tables, server.hostname, server.listen)
     if problems:
         raise ConfigError(path, [_with_origin(problem, origins) for problem in problems])

@@ -22,7 +22,7 @@ import uvloop
 from fallback_mx import maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
-from fallback_mx.accepting.words import Leave, Ready, Setup, States, Tally, envelope_values
+from fallback_mx.accepting.words import Leave, Ready, Seen, Setup, States, Tally, envelope_values
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import tls
 from fallback_mx.smtp.crowd import Crowd
@@ -57,9 +57,24 @@ class _Counted:
         self._is_due = False
         self._opened = self._closed = 0
         self._refused: Counter[str] = Counter()
+        self._proxied: Counter[str] = Counter()
+        self._proxy_failed: Counter[str] = Counter()
+        self._let_in: Counter[tuple[str, str]] = Counter()
 
     def refused(self, reason: str) -> None:
         self._refused[reason] += 1
+        self._note()
+
+    def proxied(self, primary: str) -> None:
+        self._proxied[primary] += 1
+        self._note()
+
+    def proxy_failed(self, primary: str) -> None:
+        self._proxy_failed[primary] += 1
+        self._note()
+
+    def let_in(self, primary: str, reason: str) -> None:
+        self._let_in[primary, reason] += 1
         self._note()
 
     def session_opened(self) -> None:
@@ -77,9 +92,19 @@ class _Counted:
 
     def tell(self) -> None:
         self._is_due = False
-        self._send(Tally(self._opened, self._closed, dict(self._refused)))
+        self._send(
+            Tally(
+                self._opened,
+                self._closed,
+                refused=dict(self._refused),
+                proxied=dict(self._proxied),
+                proxy_failed=dict(self._proxy_failed),
+                let_in=dict(self._let_in),
+            )
+        )
         self._opened = self._closed = 0
-        self._refused.clear()
+        for counter in (self._refused, self._proxied, self._proxy_failed, self._let_in):
+            counter.clear()
 
 
 class _Process:
@@ -149,6 +174,7 @@ class _Process:
             events=Inbound(self._counted),
             clock=utc_now,
             crowd=self._crowd,
+            observe=lambda name, observation: self._channel.send(Seen(name, observation)),
         )
         self._starting = asyncio.create_task(self._start(self._listener))
 

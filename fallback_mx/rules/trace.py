@@ -25,8 +25,8 @@ def _date(at: datetime) -> str:
 def received(*, helo: str, client_address: str, hostname: str, protocol: str, queue_id: str, at: datetime) -> bytes:
     """The Received line of one message, CRLF included, folded to stay under 78 octets where it can.
 
-    `protocol` is a name of RFC 3848 (SMTP, ESMTP, ESMTPS). What the client called itself is a claim and is kept
-    as one; what its connection came from is in the brackets.
+    `protocol` is a name of RFC 3848 (SMTP, ESMTP, ESMTPS) or of RFC 6531 (UTF8SMTP, UTF8SMTPS). What the client called
+    itself is a claim and is kept as one; what its connection came from is in the brackets.
     """
     claimed = _UNSAFE.sub("?", helo)[:255] or "unknown"
     return (

@@ -18,10 +18,11 @@ from typing import Any
 
 from fallback_mx import maillog
 from fallback_mx.accepting.channel import Channel
-from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Setup, States, Tally
+from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Seen, Setup, States, Tally
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.crowd import forget, share_memory
+from fallback_mx.smtp.passage import Observe
 from fallback_mx.web.metrics import Metrics
 from mxqueue import BytesContent, Envelope, FileContent
 
@@ -46,7 +47,9 @@ class Crew:
         commits: QueueCommits,
         metrics: Metrics,
         states: Callable[[], Mapping[str, State]],
+        observe: Observe,
     ) -> None:
+        self._observe = observe
         self._setup = setup
         self._commits = commits
         self._metrics = metrics
@@ -209,6 +212,8 @@ class _Member:
             self._accept(frame, descriptor)
         elif isinstance(frame, Tally):
             self._count(frame)
+        elif isinstance(frame, Seen):
+            self._crew._observe(frame.primary, frame.observation)
         elif isinstance(frame, Ready):
             self._ready.set()
 
@@ -247,6 +252,12 @@ class _Member:
         self._crew._metrics.count_sessions(tally.opened, tally.closed)
         for reason, times in tally.refused.items():
             self._crew._metrics.refused(reason, times)
+        for primary, times in tally.proxied.items():
+            self._crew._metrics.proxied(primary, times)
+        for primary, times in tally.proxy_failed.items():
+            self._crew._metrics.proxy_failed(primary, times)
+        for (primary, reason), times in tally.let_in.items():
+            self._crew._metrics.let_in(primary, reason, times)
 
 
 def crew_size(wanted: int) -> int:

@@ -129,6 +129,7 @@ class House:
             self._space,
             states=self._primaries.states,
             mail_came=self._primaries.mail_came,
+            observe=self._primaries.observe,
         )
         view = ServiceView(self._queue, self._log, self._front, self._space, self._primaries.live, self._primaries.gaps)
         where = config.http.listen

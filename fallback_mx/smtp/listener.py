@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Protocol
 
 from fallback_mx.rules import trace
-from fallback_mx.rules.admission import WhenUp
+from fallback_mx.rules.admission import Verdict, WhenUp, admit
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.crowd import Crowd, CrowdLimits
 from fallback_mx.smtp.deadlines import Deadlines, Patience
 from fallback_mx.smtp.limits import CROWDED, SessionLimits
 from fallback_mx.smtp.networks import Networks
+from fallback_mx.smtp.parameters import MailParameters
+from fallback_mx.smtp.passage import Observe, Passage, Passages, PassageSettings
 from fallback_mx.smtp.session import Session
 from fallback_mx.smtp.transaction import Bounds
-from mxqueue import Envelope, Spool, SpoolMemory
+from mxqueue import Envelope, ReportRequest, Spool, SpoolMemory
 
 BACKLOG = 1024
 
@@ -57,6 +59,7 @@ class ListenerSettings:
     xclient_from: Networks = field(default_factory=Networks)
     spool_directory: Path | None = None
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)
+    passages: Mapping[str, PassageSettings] = field(default_factory=dict)  # by the primary's name
 
     @property
     def postmaster_domain(self) -> str:
@@ -71,6 +74,8 @@ class ListenerSettings:
 class Events(Protocol):
     """What is told of: to the log and to the counters."""
 
+    def proxied(self, envelope: Envelope, size: int, reply: str) -> None: ...
+    def proxy_failed(self, primary: str, detail: str, *, ambiguous: bool) -> None: ...
     def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None: ...
     def session_limit(self, client_address: str, limit: str) -> None: ...
     def session_opened(self) -> None: ...
@@ -101,7 +106,9 @@ class Listener:
         events: Events,
         clock: Callable[[], datetime],
         crowd: Crowd | None = None,
+        observe: Observe = lambda name, observation: None,
     ) -> None:
+        """`observe` hears what is seen of a primary while mail is played through to it."""
         self.loop = asyncio.get_running_loop()
         self.crowd = crowd if crowd is not None else Crowd()
         self.deadlines = Deadlines(self.loop, lambda: self.crowd.is_dense, settings.patience)
@@ -109,6 +116,7 @@ class Listener:
         self.state_of = state_of
         self.has_room = has_room
         self.events = events
+        self._passages = Passages(observe, clock)
         self._commits = commits
         self._clock = clock
         self._servers: list[asyncio.Server] = []
@@ -125,7 +133,18 @@ class Listener:
         self.crowd.limits = settings.crowd_limits
         self.deadlines.configure(settings.patience)
         self.content_memory.limit = settings.max_content_memory
-        lines = ["PIPELINING", f"SIZE {settings.max_message_size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        self._passages.configure(settings.passages)
+        routes = list(settings.routes.values())
+        # With one primary it is known at MAIL already whose reply is wanted.
+        self.only_route = routes[0] if len({route.name for route in routes}) == 1 else None
+        lines = [
+            "PIPELINING",
+            f"SIZE {settings.max_message_size}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "DSN",
+        ]
         self._ehlo_tls = self._render(lines)
         self._ehlo_clear = self._render([*lines, "STARTTLS"]) if settings.tls_context else self._ehlo_tls
 
@@ -193,6 +212,17 @@ class Listener:
         if not self._sessions and not self._committing:
             self._quiet.set()
 
+    def passage_of(self, primary: str) -> Passage | None:
+        """The way through to it. Where there is none its mail is taken for the queue."""
+        return self._passages.get(primary)
+
+    def verdict(self, route: Route) -> Verdict:
+        """What is to be done with mail for this route now."""
+        verdict = admit(route.when_up, self.state_of(route.name))
+        if verdict is Verdict.PLAY_THROUGH and self.passage_of(route.name) is None:
+            return Verdict.TAKE
+        return verdict
+
     def refusal(self, session: Session) -> str:
         """Why a client is not served, "" where it is: asked when it comes, and when it says whom it speaks for."""
         if self._stopping:
@@ -219,11 +249,12 @@ class Listener:
         *,
         reverse_path: str,
         forward_paths: tuple[str, ...],
+        report_requests: tuple[ReportRequest, ...],
         route: str,
         client_address: str,
         helo: str,
         protocol: str,
-        body: str,
+        parameters: MailParameters,
     ) -> Envelope:
         """An envelope with its queue id and the Received line that names it."""
         queue_id = self._commits.new_id()
@@ -242,8 +273,12 @@ class Listener:
             client_address=client_address,
             helo=helo,
             trace=line,
-            body=body,
+            body=parameters.body,
+            smtputf8=parameters.smtputf8,
             id=queue_id,
+            ret=parameters.ret,
+            envid=parameters.envid,
+            report_requests=report_requests,
         )
 
     def commit(self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Exception | None], None]) -> None:

@@ -34,6 +34,7 @@ from mxqueue.model import (
     Outcome,
     Recipient,
     RecipientState,
+    ReportRequest,
     RouteCount,
     Settlement,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "QueueUnavailable",
     "Recipient",
     "RecipientState",
+    "ReportRequest",
     "RouteCount",
     "SchemaTooNew",
     "SchemaTooOld",
