@@ -28,6 +28,9 @@ from fallback_mx.smtp.route import NextHop
 
 T = TypeVar("T")
 
+Greeted = tuple[Pipeline, Greeting]
+"""A connection that is ready for its first transaction, and what is known of the server behind it."""
+
 
 class TlsPolicy(StrEnum):
     NONE = "none"
@@ -62,17 +65,27 @@ def _default_context(*, is_verifying: bool) -> ssl.SSLContext:
 
 async def connect_first(hops: Sequence[NextHop], settings: DialSettings) -> Courier:
     """A courier to the first of these that answers. Raises NoConnection with what the last one said."""
+    return Courier(*await greeted_first(hops, settings))
+
+
+async def connect(hop: NextHop, settings: DialSettings) -> Courier:
+    """A courier to this host. Raises NoConnection."""
+    return Courier(*await greeted(hop, settings))
+
+
+async def greeted_first(hops: Sequence[NextHop], settings: DialSettings) -> Greeted:
+    """A connection to the first of these that answers. Raises NoConnection with what the last one said."""
     failure = NoConnection("route", "no next hop is configured")
     for hop in hops:
         try:
-            return await connect(hop, settings)
+            return await greeted(hop, settings)
         except NoConnection as error:
             failure = error
     raise failure
 
 
-async def connect(hop: NextHop, settings: DialSettings) -> Courier:
-    """A courier to this host. Raises NoConnection."""
+async def greeted(hop: NextHop, settings: DialSettings) -> Greeted:
+    """A connection to this host that has been greeted, and encrypted as the settings say. Raises NoConnection."""
     if settings.tls is TlsPolicy.NONE:
         return await _session(hop, settings, encrypt=False)
     try:
@@ -84,7 +97,7 @@ async def connect(hop: NextHop, settings: DialSettings) -> Courier:
     return await _session(hop, settings, encrypt=False, tls_error=reason)
 
 
-async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_error: str | None = None) -> Courier:
+async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_error: str | None = None) -> Greeted:
     connected = await _open_socket(hop, settings.timeouts.connect)
     smtp = aiosmtplib.SMTP(
         hostname=hop.host.rstrip("."),
@@ -104,7 +117,7 @@ async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_e
         smtp.close()
         raise
     greeting = Greeting(hop.host, frozenset(smtp.esmtp_extensions), tls, tls_error)
-    return Courier(Pipeline(cast(asyncio.Transport, transport), settings.timeouts), greeting)
+    return Pipeline(cast(asyncio.Transport, transport), settings.timeouts), greeting
 
 
 async def _open_socket(hop: NextHop, timeout: float) -> socket.socket:
