@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "service": {"config", "monitor", "mxqueue", "outages", "recipients", "redelivery", "rules", "sentence", "sla",
                 "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"config", "demo", "mxqueue", "outages", "recipients", "rules", "sentence", "service", "sla", "smtp", "status"},
+    "cli": {"config", "demo", "mxqueue", "outages", "recipients", "rules", "sentence", "service", "sla", "smtp",
+            "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")

@@ -228,6 +228,13 @@ def says_of_mailbox(reply: Reply) -> Verdict:
     return Verdict.BAD if is_bad else Verdict.UNKNOWN
 
 
+def reply_of(text: str) -> Reply | None:
+    """The reply that this is the text of, None for what is no reply (a lost connection, a reason of our own)."""
+    code = text[:3]
+    is_reply = len(code) == 3 and code.isascii() and code.isdigit() and text[3:4] in ("", " ", "-")
+    return Reply(int(code), text[4:]) if is_reply else None
+
+
 def taught(reply: Reply, disposition: Disposition) -> Verdict:
     """What a delivery's final reply teaches. A refusal that is *suspect* (the primary has only just come back) teaches
     nothing, and neither does one that only asks to wait."""
