@@ -19,6 +19,7 @@ SEPARATOR = "+"
 POSTMASTER = "postmaster"
 MAX_LOCAL_PART_OCTETS = 64
 
+_PLAIN = re.compile(r"[a-zA-Z0-9_-]+(?:[.+][a-zA-Z0-9_-]+)*")
 _DOT_ATOM = r"[^\s\x00-\x1f\x7f()<>\[\]:;@\\,\".]+(?:\.[^\s\x00-\x1f\x7f()<>\[\]:;@\\,\".]+)*"
 _LOCAL = re.compile(rf'{_DOT_ATOM}|"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"')
 
@@ -56,7 +57,7 @@ class Address:
 
 
 def folded(local: str) -> str:
-    return unicodedata.normalize("NFC", local).casefold()
+    return local.lower() if local.isascii() else unicodedata.normalize("NFC", local).casefold()
 
 
 def parse(text: str) -> Address:
@@ -64,6 +65,8 @@ def parse(text: str) -> Address:
     local, at, domain = text.rpartition("@")
     if not at:
         raise NoAddress("there is no @ in it")
+    if len(local) <= MAX_LOCAL_PART_OCTETS and _PLAIN.fullmatch(local):
+        return Address(local, parse_domain(domain))  # as nearly all are
     if not _LOCAL.fullmatch(local):
         raise NoAddress("what stands before the @ is no local part")
     if len(local.encode("utf-8", "surrogateescape")) > MAX_LOCAL_PART_OCTETS:

@@ -19,9 +19,10 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from fallback_mx.recipients import records
+from fallback_mx.recipients import listed, records
 from fallback_mx.recipients.addresses import Address
-from fallback_mx.recipients.records import WHOLE_DOMAIN, Learned, ListState
+from fallback_mx.recipients.listed import ListState
+from fallback_mx.recipients.records import WHOLE_DOMAIN, Learned
 from fallback_mx.rules.recipients import DEFAULT_LIFETIMES, Facts, Known, Lesson, Lifetimes, Source, Verdict, combine
 from mxqueue.model import utc_now
 
@@ -179,7 +180,7 @@ class Book:
 
     def lists(self) -> Future[list[ListState]]:
         """The state of every primary's list."""
-        return self._read(records.list_states)
+        return self._read(listed.list_states)
 
     def housekeep(self) -> Future[int]:
         """Forget a bounded piece of the lessons that no longer count; how many."""

@@ -13,7 +13,7 @@ from hashlib import blake2b
 _OCTETS = 8
 
 
-def fingerprint(domain: str, local: str) -> int:
+def fingerprint_of(domain: str, local: str) -> int:
     digest = blake2b(f"{local}@{domain}".encode("utf-8", "surrogatepass"), digest_size=_OCTETS).digest()
     return int.from_bytes(digest, "big")
 
@@ -24,8 +24,8 @@ class Fingerprints:
     def __init__(self) -> None:
         self._sorted: array[int] = array("Q")
 
-    def add(self, domain: str, local: str) -> None:
-        self._sorted.append(fingerprint(domain, local))
+    def add(self, one: int) -> None:
+        self._sorted.append(one)
 
     def seal(self) -> None:
         once = array("Q")
@@ -39,7 +39,6 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self._sorted)
 
-    def has(self, domain: str, local: str) -> bool:
-        wanted = fingerprint(domain, local)
-        index = bisect_left(self._sorted, wanted)
-        return index < len(self._sorted) and self._sorted[index] == wanted
+    def __contains__(self, one: int) -> bool:
+        index = bisect_left(self._sorted, one)
+        return index < len(self._sorted) and self._sorted[index] == one

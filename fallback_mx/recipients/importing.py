@@ -13,22 +13,23 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO
 
 from sqlalchemy import Connection
 
-from fallback_mx.recipients import records
+from fallback_mx.recipients import listed
 from fallback_mx.recipients.book import Run
-from fallback_mx.recipients.fingerprints import Fingerprints
+from fallback_mx.recipients.fingerprints import Fingerprints, fingerprint_of
 from fallback_mx.recipients.lines import BadLine, Entry, Reading, entries, lines_of
-from fallback_mx.recipients.records import ListState, Which
+from fallback_mx.recipients.listed import ListState
+from fallback_mx.recipients.records import Which
 from fallback_mx.recipients.sources import Copy, Limits, Source, SourceFailed
 from fallback_mx.rules.recipients import why_suspicious
 from mxqueue.pieces import PAUSE_SECONDS
 
-PIECE = 1000
+PIECE = 2000
 PAGE = 10_000
 # A list of some thousand addresses stays in memory.
 MEMORY_OCTETS = 1024 * 1024
@@ -67,6 +68,16 @@ class Order:
     force: bool = False
 
 
+@dataclass(slots=True)
+class _Comparison:
+    """A list against what is on record: what it wants, what is there, and what is new."""
+
+    wanted: Fingerprints = field(default_factory=Fingerprints)
+    there: Fingerprints = field(default_factory=Fingerprints)
+    new: Fingerprints = field(default_factory=Fingerprints)
+    reading: Reading = field(default_factory=Reading)
+
+
 class Importer:
     """Imports lists into one database. Blocks; `is_stopping` ends it between two pieces."""
 
@@ -86,47 +97,57 @@ class Importer:
 
     def drop(self, primary: str) -> bool:
         """Let a list count no more, then remove its rows. Whether there was one."""
-        was_there = self._submit(lambda connection: records.drop_list_state(connection, primary)).result()
-        self._in_pieces(self._on_record(primary), lambda c, piece: records.remove_listed(c, primary, piece))
+        was_there = self._submit(lambda connection: listed.drop_list_state(connection, primary)).result()
+        self._in_pieces(self._on_record(primary), lambda c, piece: listed.remove_listed(c, primary, piece))
         return was_there
 
     def _take(self, spool: IO[bytes], origin: str, order: Order) -> Imported:
-        fingerprint = _fingerprint_of(spool, order.domains)
-        state = self._read(lambda connection: records.list_state(connection, order.primary)).result()
+        fingerprint = _whole_fingerprint(spool, order.domains)
+        state = self._read(lambda connection: listed.list_state(connection, order.primary)).result()
         if state is not None and state.fingerprint == fingerprint:
-            self._submit(lambda connection: records.confirm_list(connection, order.primary, order.now)).result()
+            self._submit(lambda connection: listed.confirm_list(connection, order.primary, order.now)).result()
             return Imported(state.addresses, 0, 0, is_unchanged=True)
-        reading = Reading()
-        wanted = Fingerprints()
-        for entry in self._entries(spool, order, reading):
-            wanted.add(*entry)
-        wanted.seal()
-        reason = why_suspicious(state.addresses if state is not None else 0, len(wanted), reading.bad_count)
-        if reason is not None and not order.force:
-            first = f" ({reading.bad[0]})" if reading.bad else ""
-            raise Suspicious(reason + first)
-        generation = state.generation + 1 if state is not None else 1
-        added, removed = self._change(spool, order, wanted, generation)
-        new = ListState(order.primary, origin, generation, len(wanted), fingerprint, order.now, order.now)
-        if not self._submit(lambda connection: records.put_list_state(connection, new)).result():
+        with tempfile.SpooledTemporaryFile(MEMORY_OCTETS) as new:
+            comparison = self._compare(spool, new, order)
+            reading = comparison.reading
+            reason = why_suspicious(
+                state.addresses if state is not None else 0, len(comparison.wanted), reading.bad_count
+            )
+            if reason is not None and not order.force:
+                raise Suspicious(f"{reason} ({reading.bad[0]})" if reading.bad else reason)
+            generation = state.generation + 1 if state is not None else 1
+            self._in_pieces(_unpacked(new), lambda c, piece: listed.add_listed(c, order.primary, generation, piece))
+        removed = self._remove(order.primary, comparison)
+        size = len(comparison.wanted)
+        state = ListState(order.primary, origin, generation, size, fingerprint, order.now, order.now)
+        if not self._submit(lambda connection: listed.put_list_state(connection, state)).result():
             raise SourceFailed("another list was imported at the same time", "Nothing to do: it is read again.")
-        return Imported(len(wanted), added, removed, tuple(reading.bad), reading.bad_count, reading.foreign_count)
+        added = len(comparison.new)
+        return Imported(size, added, removed, tuple(reading.bad), reading.bad_count, reading.foreign_count)
 
-    def _change(self, spool: IO[bytes], order: Order, wanted: Fingerprints, generation: int) -> tuple[int, int]:
-        """Write the difference; how many were added and removed."""
-        there = Fingerprints()
+    def _compare(self, spool: IO[bytes], new: IO[bytes], order: Order) -> _Comparison:
+        """Read the list to its end; what is not on record is copied to `new`."""
+        found = _Comparison()
         for entry in self._on_record(order.primary):
-            there.add(*entry)
-        there.seal()
-        new = (entry for entry in self._entries(spool, order, Reading()) if not there.has(*entry))
-        self._in_pieces(new, lambda c, piece: records.add_listed(c, order.primary, generation, piece))
-        old = (entry for entry in self._on_record(order.primary) if not wanted.has(*entry))
-        removed = self._in_pieces(old, lambda c, piece: records.remove_listed(c, order.primary, piece))
-        return len(wanted) - (len(there) - removed), removed
+            found.there.add(fingerprint_of(*entry))
+        found.there.seal()
+        for entry in entries(lines_of(spool), order.domains, found.reading):
+            one = fingerprint_of(*entry)
+            found.wanted.add(one)
+            if one not in found.there:
+                found.new.add(one)
+                new.write(_packed(entry))
+        found.wanted.seal()
+        found.new.seal()
+        return found
 
-    @staticmethod
-    def _entries(spool: IO[bytes], order: Order, reading: Reading) -> Iterator[Entry]:
-        return entries(lines_of(spool), order.domains, reading)
+    def _remove(self, primary: str, comparison: _Comparison) -> int:
+        """Remove what is on record and no longer listed; how many."""
+        kept = len(comparison.wanted) - len(comparison.new)
+        if kept == len(comparison.there):
+            return 0
+        old = (entry for entry in self._on_record(primary) if fingerprint_of(*entry) not in comparison.wanted)
+        return self._in_pieces(old, lambda c, piece: listed.remove_listed(c, primary, piece))
 
     def _on_record(self, primary: str) -> Iterator[Entry]:
         after: tuple[str, str, str] | None = None
@@ -135,7 +156,7 @@ class Importer:
             after = page[-1]
 
     def _page(self, primary: str, after: tuple[str, str, str] | None) -> list[tuple[str, str, str]]:
-        return self._read(lambda c: records.page_of_listed(c, Which(primary), after, PAGE)).result()
+        return self._read(lambda c: listed.page_of_listed(c, Which(primary), after, PAGE)).result()
 
     def _in_pieces(self, found: Iterable[Entry], apply: Callable[[Connection, list[Entry]], None]) -> int:
         """Apply to all that is found, a transaction a piece. How many it were."""
@@ -151,7 +172,19 @@ class Importer:
         return total
 
 
-def _fingerprint_of(spool: IO[bytes], domains: Collection[str]) -> str:
+def _packed(entry: Entry) -> bytes:
+    return f"{entry[1]} {entry[0]}\n".encode()
+
+
+def _unpacked(packed: IO[bytes]) -> Iterator[Entry]:
+    packed.seek(0)
+    for line in packed:
+        # A quoted local part may hold blanks, a domain holds none.
+        local, _, domain = line[:-1].decode().rpartition(" ")
+        yield domain, local
+
+
+def _whole_fingerprint(spool: IO[bytes], domains: Collection[str]) -> str:
     """Changes when the list does, and when other domains of it are ours."""
     digest = hashlib.sha256("\n".join(sorted(domains)).encode() + b"\n\n")
     spool.seek(0)

@@ -10,30 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, and_, delete, func, or_, select, tuple_, type_coerce, update
+from sqlalchemy import BigInteger, Connection, delete, func, or_, select, text, tuple_, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fallback_mx.recipients.addresses import Address
-from fallback_mx.recipients.schema import address_list, lesson, listed_address, revision
+from fallback_mx.recipients.schema import lesson, listed_address, revision
 from fallback_mx.rules.recipients import Facts, Lesson, Listing, Source, Verdict
+from mxqueue.schema import EPOCH
 
 WHOLE_DOMAIN = ""
 # A lesson that only repeats the last one is not written again for this long.
 REPEAT = timedelta(hours=1)
 PIECE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ListState:
-    """A primary's list: where it came from, how large it is, when it last changed and was last confirmed."""
-
-    primary: str
-    origin: str
-    generation: int
-    addresses: int
-    fingerprint: str
-    changed_at: datetime
-    confirmed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +38,7 @@ class Learned:
         return f"{self.local}@{self.domain}"
 
 
-def _upsert(connection: Connection, table: Any) -> Any:
+def upsert(connection: Connection, table: Any) -> Any:
     """An INSERT that can say what to do about a row that is there already."""
     return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
 
@@ -58,45 +46,59 @@ def _upsert(connection: Connection, table: Any) -> Any:
 # One address ----------------------------------------------------------------------------------------------------
 
 
+# One statement, since each costs a session more than what it finds; as text, since building it costs more than that.
+_FACTS = text("""
+    SELECT 'list' AS kind, '' AS local, '' AS source, '' AS verdict, generation, confirmed_at AS at
+      FROM address_list WHERE "primary" = :primary
+    UNION ALL
+    SELECT 'listed', local, '', '', generation, 0
+      FROM listed_address WHERE "primary" = :primary AND domain = :domain AND local IN (:form, :base, '')
+    UNION ALL
+    SELECT * FROM (
+      SELECT 'domain', '', '', '', each.generation, 0
+        FROM listed_address each JOIN address_list whole ON whole."primary" = each."primary"
+       WHERE each."primary" = :primary AND each.domain = :domain AND each.generation <= whole.generation LIMIT 1
+    ) AS speaking
+    UNION ALL
+    SELECT 'lesson', local, source, verdict, 0, learned_at
+      FROM lesson WHERE "primary" = :primary AND domain = :domain AND local IN (:local, '')
+""")
+
+
 def facts(connection: Connection, primary: str, address: Address, stale_after: timedelta) -> Facts:
     """Everything on record about this address, along the tables' keys."""
-    own, whole = _lessons(connection, primary, address)
-    return Facts(_listing(connection, primary, address, stale_after), own, whole, address.is_postmaster)
+    forms = address.listed_forms
+    named = {"primary": primary, "domain": address.domain, "local": address.local, "form": forms[0], "base": forms[-1]}
+    rows = connection.execute(_FACTS, named).all()
+    lessons = [row for row in rows if row.kind == "lesson"]
+    return Facts(
+        listing=_listing(rows, stale_after),
+        lessons=tuple(_raw_lesson(row) for row in lessons if row.local != WHOLE_DOMAIN),
+        domain_lessons=tuple(_raw_lesson(row) for row in lessons if row.local == WHOLE_DOMAIN),
+        is_postmaster=address.is_postmaster,
+    )
 
 
-def _listing(connection: Connection, primary: str, address: Address, stale_after: timedelta) -> Listing | None:
-    state = list_state(connection, primary)
+def _listing(rows: Sequence[Any], stale_after: timedelta) -> Listing | None:
+    state = next((row for row in rows if row.kind == "list"), None)
     if state is None:
         return None
-    here = and_(listed_address.c.primary == primary, listed_address.c.domain == address.domain)
-    forms = address.listed_forms
-    found = set(
-        connection.scalars(
-            select(listed_address.c.local).where(here, listed_address.c.local.in_([*forms, WHOLE_DOMAIN]))
-        )
-    )
-    speaks = connection.scalar(
-        select(listed_address.c.local).where(here, listed_address.c.generation <= state.generation).limit(1)
-    )
+    listed = [row.local for row in rows if row.kind == "listed"]
     return Listing(
-        is_listed=not found.isdisjoint(forms),
-        is_domain_listed=WHOLE_DOMAIN in found,
-        speaks_for_domain=speaks is not None,
-        confirmed_at=state.confirmed_at,
+        is_listed=any(local != WHOLE_DOMAIN for local in listed),
+        is_domain_listed=WHOLE_DOMAIN in listed,
+        speaks_for_domain=any(row.kind == "domain" for row in rows),
+        confirmed_at=_moment(state.at),
         stale_after=stale_after,
     )
 
 
-def _lessons(connection: Connection, primary: str, address: Address) -> tuple[tuple[Lesson, ...], tuple[Lesson, ...]]:
-    rows = connection.execute(
-        select(lesson).where(
-            lesson.c.primary == primary,
-            lesson.c.domain == address.domain,
-            lesson.c.local.in_([address.local, WHOLE_DOMAIN]),
-        )
-    ).all()
-    own = tuple(_lesson(row) for row in rows if row.local != WHOLE_DOMAIN)
-    return own, tuple(_lesson(row) for row in rows if row.local == WHOLE_DOMAIN)
+def _raw_lesson(row: Any) -> Lesson:
+    return Lesson(Verdict(row.verdict), Source(row.source), _moment(row.at))
+
+
+def _moment(micros: int) -> datetime:
+    return EPOCH + timedelta(microseconds=micros)
 
 
 def _lesson(row: Any) -> Lesson:
@@ -122,7 +124,7 @@ def learn(connection: Connection, lessons: Iterable[Learned]) -> None:
     ]
     if not rows:
         return
-    statement = _upsert(connection, lesson)
+    statement = upsert(connection, lesson)
     new = statement.excluded
     says_more = or_(
         lesson.c.verdict != new.verdict,
@@ -218,88 +220,23 @@ def page_of_lessons(
     connection: Connection, which: Which, after: tuple[str, str, str, str] | None, limit: int
 ) -> list[Learned]:
     """Lessons by primary, domain, local part and source; `after` is the key of the last one of the page before."""
-    key = tuple_(lesson.c.primary, lesson.c.domain, lesson.c.local, lesson.c.source)
+    key = (lesson.c.primary, lesson.c.domain, lesson.c.local, lesson.c.source)
     query = select(lesson).where(*which.of_lessons()).order_by(*key).limit(limit)
     if after is not None:
-        query = query.where(key > after)
+        query = query.where(behind(key, after, which))
     return [Learned(row.primary, row.local, row.domain, _lesson(row)) for row in connection.execute(query)]
 
 
-def page_of_listed(
-    connection: Connection, which: Which, after: tuple[str, str, str] | None, limit: int
-) -> list[tuple[str, str, str]]:
-    """(primary, domain, local) of what lists hold, in that order; `after` is the last one of the page before."""
-    key = tuple_(listed_address.c.primary, listed_address.c.domain, listed_address.c.local)
-    query = select(*key).where(*which.of_listed()).order_by(*key).limit(limit)
-    if after is not None:
-        query = query.where(key > after)
-    return [(row.primary, row.domain, row.local) for row in connection.execute(query)]
-
-
-# Lists ----------------------------------------------------------------------------------------------------------
-
-
-def list_state(connection: Connection, primary: str) -> ListState | None:
-    found = connection.execute(select(address_list).where(address_list.c.primary == primary)).mappings().first()
-    return None if found is None else ListState(**found)
-
-
-def list_states(connection: Connection) -> list[ListState]:
-    return [ListState(**row) for row in connection.execute(select(address_list)).mappings()]
-
-
-def add_listed(connection: Connection, primary: str, generation: int, piece: Iterable[tuple[str, str]]) -> None:
-    """Add (domain, local) pairs; those that are there already stay as they are."""
-    rows = [
-        {"primary": primary, "domain": domain, "local": local, "generation": generation}
-        for domain, local in sorted(set(piece))
-    ]
-    if rows:
-        connection.execute(_upsert(connection, listed_address).on_conflict_do_nothing(), rows)
-
-
-def remove_listed(connection: Connection, primary: str, piece: Sequence[tuple[str, str]]) -> None:
-    if piece:
-        pairs = tuple_(listed_address.c.domain, listed_address.c.local)
-        connection.execute(
-            delete(listed_address).where(listed_address.c.primary == primary, pairs.in_([tuple(one) for one in piece]))
-        )
-
-
-def put_list_state(connection: Connection, state: ListState) -> bool:
-    """Make this the state of the list: from here on it counts. False where another import has come in between: then
-    nobody knows which of the two wrote what, and the next one looks at every address."""
-    is_next = address_list.c.generation == state.generation - 1
-    values = {name: getattr(state, name) for name in ListState.__slots__}
-    statement = _upsert(connection, address_list).values(values)
-    put = connection.execute(
-        statement.on_conflict_do_update(index_elements=[address_list.c.primary], set_=values, where=is_next)
-    )
-    if put.rowcount == 0:
-        unknown = update(address_list).where(address_list.c.primary == state.primary).values(fingerprint="")
-        connection.execute(unknown)
-    bump(connection, state.primary)
-    return bool(put.rowcount)
-
-
-def confirm_list(connection: Connection, primary: str, now: datetime) -> None:
-    """The source has been read and holds what it held before."""
-    connection.execute(update(address_list).where(address_list.c.primary == primary).values(confirmed_at=now))
-    bump(connection, primary)
-
-
-def drop_list_state(connection: Connection, primary: str) -> bool:
-    """Let the list count no more; its rows are then removed piece by piece. Whether there was one."""
-    gone = connection.execute(delete(address_list).where(address_list.c.primary == primary))
-    bump(connection, primary)
-    return bool(gone.rowcount)
+def behind(key: tuple[Any, ...], after: tuple[str, ...], which: Which) -> Any:
+    """The rows behind this key. A column that is fixed stays out of it: SQLite would look for the others in vain."""
+    return tuple_(*key[1:]) > after[1:] if which.primary is not None else tuple_(*key) > after
 
 
 # Changes that memory must not outlive ---------------------------------------------------------------------------
 
 
 def bump(connection: Connection, primary: str) -> None:
-    statement = _upsert(connection, revision).values(primary=primary, number=1)
+    statement = upsert(connection, revision).values(primary=primary, number=1)
     connection.execute(
         statement.on_conflict_do_update(index_elements=[revision.c.primary], set_={"number": revision.c.number + 1})
     )

@@ -122,6 +122,8 @@ class Refresher:
             f"the list of {state.addresses} addresses was last confirmed at {state.confirmed_at:%Y-%m-%d %H:%M} UTC"
         )
         advice = "Until its source can be read again, addresses that it has not are unknown, not bad."
+        if self._source is None:
+            advice = "Import it anew, or forget it: fallback-mx recipients forget --source list."
         self._trouble(AGE, SourceFailed(detail, advice))
 
     def _trouble(self, part: str, error: SourceFailed | QueueError) -> None:
