@@ -19,7 +19,7 @@ from fallback_mx.cli.recipients_edit import SOURCES, which_of
 if TYPE_CHECKING:
     from fallback_mx.config import Config
     from fallback_mx.recipients.listed import ListState
-from fallback_mx.recipients.records import Which
+    from fallback_mx.recipients.records import Which
     from fallback_mx.recipients.sources import Source
     from mxqueue import Queue
 
