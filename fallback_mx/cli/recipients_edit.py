@@ -168,7 +168,7 @@ def forget(
         if addresses:
             forgotten = sum(_forget_one(store, settings, address, primary) for address in addresses)
         else:
-            forgotten = _forgetwhich_of(store, which_of(primary, domain, verdict, source))
+            forgotten = _forget_which(store, which_of(primary, domain, verdict, source))
     if as_json:
         print_json({"forgotten": forgotten})
     elif forgotten:
@@ -209,11 +209,11 @@ def _parts(text: str) -> tuple[str, str]:
     return address.local, address.domain
 
 
-def _forgetwhich_of(store: Queue, which: Which) -> int:
+def _forget_which(store: Queue, which: Which) -> int:
     """Piece by piece, so that mail goes in between."""
     from fallback_mx.recipients import records
 
     total = 0
-    while piece := store.writer.submit(lambda connection: records.forgetwhich_of(connection, which)).result():
+    while piece := store.writer.submit(lambda connection: records.forget_which(connection, which)).result():
         total += piece
     return total
