@@ -91,9 +91,12 @@ class Importer:
 
     def take(self, source: Source, order: Order) -> Imported:
         """Read the source and make its list the primary's. Raises SourceFailed (Suspicious), QueueError."""
-        with tempfile.SpooledTemporaryFile(MEMORY_OCTETS) as spool:
-            source.copy(Copy(spool, self._limits, self._is_stopping))
-            return self._take(spool, source.origin, order)
+        try:
+            with tempfile.SpooledTemporaryFile(MEMORY_OCTETS) as spool:
+                source.copy(Copy(spool, self._limits, self._is_stopping))
+                return self._take(spool, source.origin, order)
+        except OSError as error:
+            raise SourceFailed(f"no room to read it: {error.strerror}", f"Look at {tempfile.gettempdir()}.") from None
 
     def drop(self, primary: str) -> bool:
         """Let a list count no more, then remove its rows. Whether there was one."""
