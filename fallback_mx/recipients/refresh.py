@@ -106,7 +106,7 @@ class Refresher:
         self._events.imported(self._settings.primary, imported)
         self._well(LINES)
         if imported.bad_count:
-            detail = f"{imported.bad_count} lines are no address, the first is {imported.bad[0]}"
+            detail = f"lines that are no address: {imported.bad_count}, the first is {imported.bad[0]}"
             self._trouble(LINES, SourceFailed(detail, "The other addresses are in force. Put these lines right."))
 
     async def _look_at_age(self) -> None:

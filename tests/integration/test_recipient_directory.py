@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +114,20 @@ def test_a_configured_directory_is_the_primarys_list() -> None:
         one = list_source(configured)
         assert isinstance(one, DirectorySource)
         assert read(one) == [b"bob@example.org"]
+
+
+def test_without_the_library_the_service_starts_and_the_list_is_in_trouble() -> None:
+    code = """
+import sys
+sys.modules["ldap3"] = None
+from fallback_mx.config import Config
+from fallback_mx.service.lists import list_source
+keys = {"name": "main", "domains": ["example.org"], "recipients_ldap": "ldaps://l.test", "recipients_ldap_base": "dc=x"}
+(primary,) = Config.model_validate({"primary": [keys]}).primaries
+try:
+    list_source(primary).copy(None)
+except Exception as error:
+    print(f"{error}. {error.advice}")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "ldap3 is not installed. Install it: pip install 'fallback-mx[ldap]'.\n"

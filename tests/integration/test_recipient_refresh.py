@@ -177,7 +177,7 @@ def test_bad_lines_are_trouble_and_named_and_the_rest_is_in_force(library: Libra
 
     assert with_desk(library, tmp_path, work) == [
         "imported 2",
-        "trouble lines: 1 lines are no address, the first is line 2: 'alice': there is no @ in it",
+        "trouble lines: lines that are no address: 1, the first is line 2: 'alice': there is no @ in it",
         "imported 2",
         "recovered lines",
     ]
