@@ -42,6 +42,7 @@ from fallback_mx.config_fields import (
     StorageUrl,
     Text,
     WebUrl,
+    Workers,
     quoted,
 )
 from fallback_mx.config_problems import ConfigError, Problem, Section
@@ -75,6 +76,7 @@ class Server(_Table):
     max_message_size: Size = Field(default=50_000_000, examples=["50MB"])
     max_connections: Count = Field(default=400, examples=[400])
     max_recipients: Count = Field(default=100, examples=[100])
+    workers: Workers = Field(default=0, examples=[0])
 
 
 class Storage(_Table):

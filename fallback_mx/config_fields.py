@@ -277,6 +277,7 @@ Interval = Annotated[timedelta, PlainValidator(partial(_duration, shortest=100 *
 Size = Annotated[int, PlainValidator(partial(_size, smallest=1)), _AS_SIZE]
 SizeOrZero = Annotated[int, PlainValidator(partial(_size, smallest=0)), _AS_SIZE]
 Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
+Workers = Annotated[StrictInt, Field(ge=0, le=64)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Domain = Annotated[str, PlainValidator(_domain)]
 HostName = Annotated[str, PlainValidator(_host_name)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -36,14 +37,26 @@ _lines = Lines(None)
 # The log of a process is one: every part writes to it, and only `configure` replaces it.
 _log: Any = None
 _with_persons = False
+_form = ("info", False)
 
 
 def configure(level: str = "info", *, as_json: bool = False, stream: BinaryIO | None = None) -> None:
     """Set the level (debug, info, warning, error) and the form for the whole process."""
-    global _log, _lines, _with_persons
+    global _form, _log, _lines, _with_persons
+    _form = (level, as_json)
     _lines = Lines(stream)
     _with_persons = level == "debug"
     _log = loglines.Log(_lines, loglines.as_json if as_json else loglines.logfmt, level)
+
+
+def form() -> tuple[str, bool]:
+    """The level and whether lines are JSON, as `configure` was told."""
+    return _form
+
+
+def together() -> AbstractContextManager[None]:
+    """What is logged within goes out at its end, in as few writes as can be: for many lines of one moment."""
+    return _lines.together()
 
 
 def capture_libraries() -> None:

@@ -51,8 +51,9 @@ def migrate(as_json: bool) -> int:
 
 def _migrate(url: str) -> bool:
     """Bring every table to this version; whether anything had to be done. Raises QueueError."""
+    from mxqueue.causes import classify
     from mxqueue.engine import create_private_file, database_path, lock, make_engine
-    from mxqueue.errors import NoQueue, SchemaTooOld, classify
+    from mxqueue.errors import NoQueue, SchemaTooOld
     from mxqueue.migrate import check, upgrade
 
     path = database_path(url)

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from fallback_mx.recipients.addresses import Address
 from fallback_mx.recipients.schema import lesson, listed_address, revision
 from fallback_mx.rules.recipients import Facts, Lesson, Listing, Source, Verdict
-from mxqueue.schema import EPOCH
+from mxqueue.model import EPOCH
 
 WHOLE_DOMAIN = ""
 # A lesson that only repeats the last one is not written again for this long.

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
-import os
 import signal
 import ssl
 import tempfile
@@ -25,32 +23,21 @@ from fallback_mx import __version__, maillog, systemd
 from fallback_mx.config import Config, ConfigError, Endpoint, load
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.schema import MIGRATIONS
-from fallback_mx.rules.admission import WhenUp
-from fallback_mx.service.inbound import Inbound
+from fallback_mx.service.front import Front
 from fallback_mx.service.primaries import Primaries
-from fallback_mx.service.space import Space
 from fallback_mx.service.view import ServiceView
 from fallback_mx.smtp import tls
-from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.space import Space
 from fallback_mx.web.app import make_app
 from fallback_mx.web.metrics import Metrics
 from fallback_mx.web.server import HttpServer
 from mxqueue import Queue, QueueError
 from mxqueue.migrate import QUEUE
-from mxqueue.model import utc_now
 
 GRACE_SECONDS = 15.0
 HOUSEKEEPING_SECONDS = 60.0
 # Sessions come and go by the hundred: Python's own 700 would have it look for garbage several times for each.
 GC_THRESHOLDS = (20_000, 50, 50)
-
-
-class CannotListen(Exception):
-    """An SMTP address cannot be listened on. `advice` tells the operator what to do."""
-
-    def __init__(self, message: str, advice: str) -> None:
-        super().__init__(message)
-        self.advice = advice
 
 
 def run(config_path: Path | str, overrides: Mapping[str, object]) -> int:
@@ -78,22 +65,6 @@ def _raise_descriptor_limit() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def listener_settings(config: Config, spool_directory: Path, context: ssl.SSLContext | None) -> ListenerSettings:
-    return ListenerSettings(
-        hostname=config.server.hostname,
-        routes={
-            domain: Route(primary.name, WhenUp(primary.when_up))
-            for primary in config.primaries
-            for domain in primary.domains
-        },
-        max_message_size=config.server.max_message_size,
-        max_recipients=config.server.max_recipients,
-        max_connections=config.server.max_connections,
-        spool_directory=spool_directory,
-        tls_context=context,
-    )
 
 
 class House:
@@ -127,7 +98,7 @@ class House:
                 maillog.service_started(
                     version=__version__,
                     node=self._config.server.hostname,
-                    listen=[str(Endpoint(*address)) for address in self._listener.addresses],
+                    listen=[str(Endpoint(*address)) for address in self._front.addresses],
                     primaries=[primary.name for primary in self._config.primaries],
                 )
                 systemd.notify("READY=1", "STATUS=Taking mail.")
@@ -140,23 +111,26 @@ class House:
         self._crashed = True
         stop.set()
 
+    def _on_state(self) -> None:
+        self._front.tell_states()
+
     def _build(self, stop: asyncio.Event) -> None:
         config = self._config
         self._metrics = Metrics(__version__, [primary.name for primary in config.primaries])
         self._log = OutageLog(self._queue.writer.submit, self._queue.read, config.server.hostname)
         self._space = Space(self._spool_directory, config.storage.min_free_space)
-        self._primaries = Primaries(self._queue, self._log, self._metrics, lambda: self._on_crash(stop))
-        self._listener = Listener(
-            listener_settings(config, self._spool_directory, self._tls_context),
+        self._primaries = Primaries(self._queue, self._log, self._metrics, lambda: self._on_crash(stop), self._on_state)
+        self._front = Front(
+            config,
+            self._tls_context,
+            self._spool_directory,
             self._queue,
-            state_of=self._primaries.state_of,
-            has_room=self._space.has_room,
-            events=Inbound(self._metrics, self._primaries.mail_came),
-            clock=utc_now,
+            self._metrics,
+            self._space,
+            states=self._primaries.states,
+            mail_came=self._primaries.mail_came,
         )
-        view = ServiceView(
-            self._queue, self._log, self._listener, self._space, self._primaries.live, self._primaries.gaps
-        )
+        view = ServiceView(self._queue, self._log, self._front, self._space, self._primaries.live, self._primaries.gaps)
         where = config.http.listen
         app = make_app(view, self._metrics, maillog.crashed)
         self._http = HttpServer(app, where.host, where.port) if where is not None else None
@@ -165,21 +139,13 @@ class House:
     async def _start(self) -> None:
         if self._http is not None:
             await self._http.start()
-        await self._listen()
+        await self._front.start()
         self._primaries.configure(self._config)
         # What stands now stands until the end: the collector need not walk over it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._show_life())]
-
-    async def _listen(self) -> None:
-        for endpoint in self._config.server.listen:
-            try:
-                await self._listener.start([(endpoint.host, endpoint.port)])
-            except OSError as error:
-                reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-                raise CannotListen(f"server.listen {endpoint}: {reason}", _listen_advice(error)) from None
 
     @contextlib.contextmanager
     def _signals(self, stop: asyncio.Event) -> Iterator[None]:
@@ -208,7 +174,7 @@ class House:
             for key in _needs_restart(self._config, config):
                 maillog.trouble("reload", f"{key} has changed", "It takes effect when the service is restarted.")
             self._config, self._tls_context = config, context
-            self._listener.configure(listener_settings(config, self._spool_directory, context))
+            self._front.configure(config, context)
             self._space.floor_octets = config.storage.min_free_space
             self._metrics.add_primaries(primary.name for primary in config.primaries)
             self._primaries.configure(config)
@@ -221,7 +187,7 @@ class House:
         for chore in self._chores:
             chore.cancel()
         # Sessions and deliveries end side by side: the grace time is for both together.
-        await asyncio.gather(self._listener.stop(GRACE_SECONDS), self._primaries.stop(GRACE_SECONDS))
+        await asyncio.gather(self._front.stop(GRACE_SECONDS), self._primaries.stop(GRACE_SECONDS))
         await asyncio.gather(*self._chores, return_exceptions=True)
         if self._http is not None:
             await self._http.stop()
@@ -255,16 +221,9 @@ def _needs_restart(before: Config, after: Config) -> list[str]:
     """The keys that changed and are only read at the start."""
     pairs = {
         "server.listen": (before.server.listen, after.server.listen),
+        "server.workers": (before.server.workers, after.server.workers),
         "storage.url": (before.storage.url, after.storage.url),
         "storage.ledger_retention": (before.storage.ledger_retention, after.storage.ledger_retention),
         "http.listen": (before.http.listen, after.http.listen),
     }
     return [key for key, (old, new) in pairs.items() if old != new]
-
-
-def _listen_advice(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "Choose a port above 1023, or give the service CAP_NET_BIND_SERVICE."
-    if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-        return "This machine has no such address: write another, or leave it out."
-    return "Stop what listens there (ss -ltnp shows it), or write another address."

@@ -1,7 +1,7 @@
 """What the service knows of recipients: one book, and for each primary its list, its inquiry and its call-ahead.
 
-The session asks `recipient` and `refusal`; deliveries tell `delivered` and `refused`. One process of a service keeps
-the lists (`keeps_lists`); every process has a book of its own on the one database.
+The session asks `recipient` and `refusal`; deliveries tell `delivered` and `refused`. It belongs to the process that
+has the database; accepting processes ask it.
 """
 
 from __future__ import annotations
@@ -86,14 +86,11 @@ class Knowledge:
         queue: Queue,
         state_of: Callable[[str], State],
         on_crash: Callable[[], None],
-        *,
-        keeps_lists: bool = True,
     ) -> None:
         self.book = Book(queue.writer.submit, queue.read)
         self._queue = queue
         self._state_of = state_of
         self._on_crash = on_crash
-        self._keeps_lists = keeps_lists
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="recipients")
         self._desks: dict[str, _Desk] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -117,9 +114,8 @@ class Knowledge:
 
     def _open(self, primary: Primary, hostname: str) -> _Desk:
         desk = _Desk(primary, hostname, self._queue, self.book, self._threads)
-        if self._keeps_lists:
-            desk.refreshing = asyncio.create_task(desk.refresher.run())
-            desk.refreshing.add_done_callback(self._on_end)
+        desk.refreshing = asyncio.create_task(desk.refresher.run())
+        desk.refreshing.add_done_callback(self._on_end)
         return desk
 
     # For the session --------------------------------------------------------------------------------------------
@@ -168,7 +164,7 @@ class Knowledge:
             try:
                 await asyncio.wrap_future(self.book.notice())
                 await self._write()
-                if looks % HOUSEKEEPING_LOOKS == 0 and self._keeps_lists:
+                if looks % HOUSEKEEPING_LOOKS == 0:
                     while await asyncio.wrap_future(self.book.housekeep()) > 0:
                         pass
             except QueueError as error:

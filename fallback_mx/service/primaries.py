@@ -46,9 +46,11 @@ class Station:
         log: OutageLog,
         metrics: Metrics,
         on_crash: Callable[[], None],
+        on_state: Callable[[], None],
     ) -> None:
         self.primary = primary
         self._on_crash = on_crash
+        self._on_state = on_state
         self.recovered_at: datetime | None = None
         self._hostname = hostname
         self._queue = queue
@@ -92,6 +94,7 @@ class Station:
 
     def _on_change(self, name: str, before: Health, after: Health) -> None:
         detail = after.last.detail if after.last is not None else ""
+        self._on_state()
         maillog.primary_state(name, before=before.state.value, now=after.state.value, detail=detail)
         if after.state is State.DOWN and before.state is not State.RISING and after.failing_since is not None:
             maillog.outage_started(name, started_at=after.failing_since, cause=detail)
@@ -143,9 +146,17 @@ class Station:
 class Primaries:
     """All of them, by name; `configure` makes what runs match the configuration."""
 
-    def __init__(self, queue: Queue, log: OutageLog, metrics: Metrics, on_crash: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        log: OutageLog,
+        metrics: Metrics,
+        on_crash: Callable[[], None],
+        on_state: Callable[[], None],
+    ) -> None:
         self._queue = queue
         self._on_crash = on_crash
+        self._on_state = on_state
         self._log = log
         self._metrics = metrics
         self._stations: dict[str, Station] = {}
@@ -162,16 +173,21 @@ class Primaries:
         for name, primary in wanted.items():
             if name not in self._stations:
                 self._stations[name] = Station(
-                    primary, config.server.hostname, self._queue, self._log, self._metrics, self._on_crash
+                    primary,
+                    config.server.hostname,
+                    self._queue,
+                    self._log,
+                    self._metrics,
+                    self._on_crash,
+                    self._on_state,
                 )
 
     @staticmethod
     async def _replace(station: Station) -> None:
         await station.stop()
 
-    def state_of(self, name: str) -> State:
-        station = self._stations.get(name)
-        return station.monitor.health.state if station is not None else State.UNKNOWN
+    def states(self) -> Mapping[str, State]:
+        return {name: station.monitor.health.state for name, station in self._stations.items()}
 
     def mail_came(self, name: str) -> None:
         """Mail for this primary was accepted: if it is up the mail can go at once."""

@@ -10,8 +10,8 @@ from typing import Any
 from fallback_mx import status
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.sentence import sentence
-from fallback_mx.service.space import Space
-from fallback_mx.smtp.listener import Listener
+from fallback_mx.service.front import Front
+from fallback_mx.space import Space
 from fallback_mx.status import Live
 from fallback_mx.web.app import Check
 from fallback_mx.web.metrics import Figures
@@ -26,7 +26,7 @@ class ServiceView:
         self,
         queue: Queue,
         log: OutageLog,
-        listener: Listener,
+        front: Front,
         space: Space,
         live: Callable[[], Mapping[str, Live]],
         gaps: Callable[[], Mapping[str, timedelta]],
@@ -34,7 +34,7 @@ class ServiceView:
     ) -> None:
         self._queue = queue
         self._log = log
-        self._listener = listener
+        self._front = front
         self._space = space
         self._live = live
         self._gaps = gaps
@@ -44,7 +44,7 @@ class ServiceView:
         return (
             await self._database(),
             Check("space", self._space.has_room(0), self._space.describe()),
-            Check("listener", self._listener.listening),
+            Check("listener", self._front.listening),
         )
 
     async def _database(self) -> Check:

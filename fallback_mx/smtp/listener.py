@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from fallback_mx.rules import trace
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.session import Session
-from mxqueue import Content, Envelope, Spool
+from mxqueue import Envelope, Spool
 
 BACKLOG = 1024
 
@@ -52,9 +51,8 @@ class ListenerSettings:
 
 
 class Events(Protocol):
-    """What is told of: to the log, to the counters, to whoever delivers."""
+    """What is told of: to the log and to the counters."""
 
-    def accepted(self, queue_ids: Sequence[str], envelopes: Sequence[Envelope], size: int) -> None: ...
     def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None: ...
     def session_limit(self, client_address: str, limit: str) -> None: ...
     def session_opened(self) -> None: ...
@@ -62,21 +60,14 @@ class Events(Protocol):
     def trouble(self, part: str, error: BaseException) -> None: ...
 
 
-class Intake(Protocol):
-    """The queue, as far as the listener needs it."""
+class Commits(Protocol):
+    """The way into the queue: in this process, or through the one that has it."""
 
-    def accept(self, envelopes: Sequence[Envelope], content: Content) -> Future[tuple[str, ...]]: ...
+    def accept(self, envelopes: Sequence[Envelope], spool: Spool, then: Callable[[Exception | None], None]) -> None:
+        """Commit these, then call `then` on the event loop: with None once they are on stable storage."""
+        ...
+
     def new_id(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Commit:
-    """A message between its final dot and its reply."""
-
-    future: Future[tuple[str, ...]]
-    envelopes: Sequence[Envelope]
-    spool: Spool
-    answer: Callable[[Future[tuple[str, ...]]], None]
 
 
 class Listener:
@@ -85,7 +76,7 @@ class Listener:
     def __init__(
         self,
         settings: ListenerSettings,
-        queue: Intake,
+        commits: Commits,
         *,
         state_of: Callable[[str], State],
         has_room: Callable[[int], bool],
@@ -96,13 +87,11 @@ class Listener:
         self.state_of = state_of
         self.has_room = has_room
         self.events = events
-        self._queue = queue
+        self._commits = commits
         self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
-        self._commits: set[_Commit] = set()
-        self._done: deque[_Commit] = deque()
-        self._is_called = False
+        self._committing = 0
         self._stopping = False
         self._quiet = asyncio.Event()
         self.configure(settings)
@@ -119,19 +108,15 @@ class Listener:
         marks = ["-"] * (len(every) - 1) + [" "]
         return "".join(f"250{mark}{line}\r\n" for mark, line in zip(marks, every, strict=True)).encode()
 
-    async def start(self, addresses: Sequence[tuple[str, int]]) -> None:
-        """Listen. Raises OSError for an address that cannot be had; then none of them is listened on."""
-        try:
-            for host, port in addresses:
-                server = await self.loop.create_server(lambda: Session(self), host, port, backlog=BACKLOG)
-                self._servers.append(server)
-        except OSError:
-            self._close_servers()
-            raise
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on these sockets, see `ports.open_ports`."""
+        for one in sockets:
+            server = await self.loop.create_server(lambda: Session(self), sock=one, backlog=BACKLOG)
+            self._servers.append(server)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        return [socket.getsockname()[:2] for server in self._servers for socket in server.sockets]
+        return [one.getsockname()[:2] for server in self._servers for one in server.sockets]
 
     @property
     def listening(self) -> bool:
@@ -152,14 +137,14 @@ class Listener:
         self._close_servers()
         for session in list(self._sessions):
             session.tell_to_leave()
-        if self._sessions or self._commits:
+        if self._sessions or self._committing:
             self._quiet.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds):
                     await self._quiet.wait()
         for session in list(self._sessions):
             session.abort()
-        if self._commits:
+        if self._committing:
             # What is being committed is committed, however long the disk takes.
             self._quiet.clear()
             await self._quiet.wait()
@@ -176,7 +161,7 @@ class Listener:
         self._notice_quiet()
 
     def _notice_quiet(self) -> None:
-        if not self._sessions and not self._commits:
+        if not self._sessions and not self._committing:
             self._quiet.set()
 
     def refusal(self) -> str:
@@ -203,7 +188,7 @@ class Listener:
         body: str,
     ) -> Envelope:
         """An envelope with its queue id and the Received line that names it."""
-        queue_id = self._queue.new_id()
+        queue_id = self._commits.new_id()
         line = trace.received(
             helo=helo,
             client_address=client_address,
@@ -223,30 +208,15 @@ class Listener:
             id=queue_id,
         )
 
-    def commit(
-        self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Future[tuple[str, ...]]], None]
-    ) -> None:
+    def commit(self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Exception | None], None]) -> None:
         """Put this in the queue and then `answer`, on the event loop. The spool is closed when that is done, whether
         or not anybody still waits for it."""
-        work = _Commit(self._queue.accept(envelopes, spool), envelopes, spool, answer)
-        self._commits.add(work)
-        work.future.add_done_callback(lambda future: self._on_commit(work))
 
-    def _on_commit(self, work: _Commit) -> None:
-        """On the writer's thread: what one transaction committed is answered in one turn of the loop."""
-        self._done.append(work)
-        if not self._is_called:
-            self._is_called = True
-            self.loop.call_soon_threadsafe(self._answer)
+        def on_commit(error: Exception | None) -> None:
+            self._committing -= 1
+            answer(error)
+            spool.close()
+            self._notice_quiet()
 
-    def _answer(self) -> None:
-        # Lowered first: what is appended from now on calls again.
-        self._is_called = False
-        while self._done:
-            work = self._done.popleft()
-            self._commits.discard(work)
-            work.answer(work.future)
-            work.spool.close()
-            if work.future.exception() is None:
-                self.events.accepted(work.future.result(), work.envelopes, work.spool.size)
-        self._notice_quiet()
+        self._committing += 1
+        self._commits.accept(envelopes, spool, on_commit)

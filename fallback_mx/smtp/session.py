@@ -21,8 +21,6 @@ from fallback_mx.smtp.wire import Wire
 from mxqueue import Envelope, QueueFull, Spool
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from fallback_mx.smtp.listener import Listener
 
 ERROR_LIMIT = 20
@@ -46,6 +44,7 @@ class Session(Wire):
         self._esmtp = False
         self._transaction: Transaction | None = None
         self._intake: Intake | None = None
+        self._queued_as = ""
         self._must_leave = False
         self._handshake: asyncio.Task[None] | None = None
 
@@ -277,7 +276,9 @@ class Session(Wire):
         # From here on the spool is the listener's: the commit goes on even if this session does not.
         spool, self._intake = self._intake.spool, None
         self.wait()
-        self._listener.commit(self._envelopes(self._transaction), spool, self._committed)
+        envelopes = self._envelopes(self._transaction)
+        self._queued_as = " ".join([envelope.id for envelope in envelopes])
+        self._listener.commit(envelopes, spool, self._committed)
 
     def _object(self, intake: Intake) -> str:
         """Why the content as a whole is not taken, "" where it is."""
@@ -312,11 +313,10 @@ class Session(Wire):
             for name, addresses in paths.items()
         ]
 
-    def _committed(self, future: Future[tuple[str, ...]]) -> None:
+    def _committed(self, error: Exception | None) -> None:
         """The commit is over, one way or the other: this is the reply to the final dot."""
-        error = future.exception()
         if error is None:
-            reply = f"250 2.0.0 Queued as {' '.join(future.result())}"
+            reply = f"250 2.0.0 Queued as {self._queued_as}"
         else:
             self._listener.events.trouble("queue", error)
             reply = NO_SPACE if isinstance(error, QueueFull) else LOCAL_ERROR

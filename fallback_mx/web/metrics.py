@@ -60,7 +60,6 @@ class Metrics:
             "fallback_mx_connections", "Connections that senders opened.", registry=self.registry
         )
         self._sessions = Gauge("fallback_mx_sessions", "Senders connected now.", registry=self.registry)
-        self._acceptances: dict[str, tuple[Counter, Counter]] = {}
         self.add_primaries(primaries)
 
     def _counter(self, name: str, text: str, label: str) -> Counter:
@@ -72,21 +71,14 @@ class Metrics:
             for counter in (self._accepted, self._octets, self._delivered, self._deferred):
                 counter.labels(name)
 
-    def accepted(self, primary: str, octets: int = 0) -> None:
-        """A message was committed."""
-        for counter, amount in zip(self._of_acceptance(primary), (1, octets), strict=True):
-            counter.inc(amount)
+    def accepted(self, primary: str, messages: int, octets: int) -> None:
+        """So many messages were committed, with so many octets of content."""
+        self._accepted.labels(primary).inc(messages)
+        self._octets.labels(primary).inc(octets)
 
-    def _of_acceptance(self, primary: str) -> tuple[Counter, Counter]:
-        # Looking a label up takes longer than counting.
-        found = self._acceptances.get(primary)
-        if found is None:
-            found = self._acceptances[primary] = (self._accepted.labels(primary), self._octets.labels(primary))
-        return found
-
-    def refused(self, reason: str) -> None:
+    def refused(self, reason: str, times: int = 1) -> None:
         """Something was answered with 4xx or 5xx. `reason` is one of a fixed set of words, never a reply's text."""
-        self._refused.labels(reason).inc()
+        self._refused.labels(reason).inc(times)
 
     def delivered(self, primary: str, recipients: int = 1) -> None:
         """The primary answered 2xx for so many recipients."""
@@ -98,12 +90,16 @@ class Metrics:
 
     def session_opened(self) -> None:
         """A sender connected."""
-        self._connections.inc()
-        self._sessions.inc()
+        self.count_sessions(1, 0)
 
     def session_closed(self) -> None:
         """A sender went away."""
-        self._sessions.dec()
+        self.count_sessions(0, 1)
+
+    def count_sessions(self, opened: int, closed: int) -> None:
+        """So many senders have connected, and so many gone away."""
+        self._connections.inc(opened)
+        self._sessions.inc(opened - closed)
 
     def render(self, figures: Figures) -> bytes:
         """The whole page, in Prometheus's text format 0.0.4."""

@@ -1,4 +1,12 @@
-"""mxqueue: a durable mail queue that knows no sockets and no policy. See README.md beside this package."""
+"""mxqueue: a durable mail queue that knows no sockets and no policy. See README.md beside this package.
+
+`Queue` is imported when it is first asked for: a process that only makes envelopes and spools their content needs no
+database library, which is half of its memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from mxqueue.errors import (
     AlreadyServed,
@@ -29,8 +37,10 @@ from mxqueue.model import (
     RouteCount,
     Settlement,
 )
-from mxqueue.spool import BytesContent, Spool, StoredContent
-from mxqueue.store import Queue
+from mxqueue.spool import BytesContent, FileContent, Spool, StoredContent
+
+if TYPE_CHECKING:
+    from mxqueue.store import Queue
 
 __all__ = [
     "LIVE_STATES",
@@ -41,6 +51,7 @@ __all__ = [
     "Damaged",
     "Edit",
     "Envelope",
+    "FileContent",
     "Filter",
     "LedgerEvent",
     "LedgerRow",
@@ -63,3 +74,11 @@ __all__ = [
     "StoredContent",
     "UnsafeSQLite",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name != "Queue":
+        raise AttributeError(name)
+    from mxqueue.store import Queue
+
+    return Queue

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, literal_column, select
 
 from mxqueue.among import among
-from mxqueue.errors import Damaged, NoSuchMessage, QueueError, QueueUnavailable, classify
+from mxqueue.causes import classify
+from mxqueue.errors import Damaged, NoSuchMessage, QueueError, QueueUnavailable
 from mxqueue.schema import chunk, message, recipient
 from mxqueue.spool import StoredContent
 

@@ -34,8 +34,8 @@ from sqlalchemy import (
 from mxqueue.among import among
 from mxqueue.ids import ids_before
 from mxqueue.leases import NO_LEASE, PENDING, PENDING_BY_KEY, drop_finished, free_at
-from mxqueue.model import Edit, Filter, LedgerEvent, RecipientState
-from mxqueue.schema import EPOCH, ledger, message, recipient
+from mxqueue.model import EPOCH, Edit, Filter, LedgerEvent, RecipientState
+from mxqueue.schema import ledger, message, recipient
 from mxqueue.views import condition, matching_ids
 
 

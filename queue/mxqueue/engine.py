@@ -18,7 +18,8 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
-from mxqueue.errors import READ_ONLY_STATES, AlreadyServed, NoQueue, QueueError, QueueUnavailable, UnsafeSQLite
+from mxqueue.causes import READ_ONLY_STATES
+from mxqueue.errors import AlreadyServed, NoQueue, QueueError, QueueUnavailable, UnsafeSQLite
 
 BUSY_TIMEOUT_SECONDS = 5
 READERS = 4

@@ -6,8 +6,6 @@ None of these texts is for a sender. The listener answers QueueFull with 452 4.3
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-
 
 class QueueError(Exception):
     """The queue could not do what it was asked. `advice` tells the operator what to do."""
@@ -78,45 +76,3 @@ class Damaged(QueueError):
     """The stored content is not, or cannot be shown to be, what was accepted."""
 
     advice = "The message is held. Look at the disk, and at it with `fallback-mx queue cat --damaged`."
-
-
-_DATABASE_DAMAGED = "Check the disk (dmesg, smartctl), then restore the database from a backup."
-_FULL = ("database or disk is full", "no space left", "disk full", "could not extend file")
-_IO = ("disk i/o error", "input/output error")
-_DAMAGE = ("malformed", "not a database", "invalid page in block", "missing chunk number")
-# PostgreSQL (appendix A of its manual): disk_full; read_only_sql_transaction, which a server turned standby reports.
-_FULL_STATES = {"53100"}
-READ_ONLY_STATES = {"25006"}
-# serialization_failure and deadlock_detected: the transaction was rolled back for another's sake.
-_PASSING_STATES = {"40001", "40P01"}
-
-
-def sql_state(error: BaseException) -> str | None:
-    """PostgreSQL's code for what happened, None where there is none."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None)
-
-
-def may_be_repeated(error: DBAPIError) -> bool:
-    """Whether a transaction that failed so *before its commit* may well succeed at once, on a new connection."""
-    return error.connection_invalidated or sql_state(error) in _PASSING_STATES
-
-
-def classify(error: BaseException) -> QueueError:
-    """The queue's own error for whatever SQLAlchemy or a driver raised."""
-    if isinstance(error, QueueError):
-        return error
-    text = str(getattr(error, "orig", None) or error).strip()
-    line = text.splitlines()[0] if text else type(error).__name__
-    lowered = text.lower()
-    state = sql_state(error)
-    if state in _FULL_STATES or any(phrase in lowered for phrase in _FULL):
-        return QueueFull(line)
-    if any(phrase in lowered for phrase in _IO):
-        return StorageFailed(line)
-    if any(phrase in lowered for phrase in _DAMAGE):
-        return Damaged(line, _DATABASE_DAMAGED)
-    if isinstance(error, OperationalError | InterfaceError) or state in READ_ONLY_STATES:
-        return QueueUnavailable(line)
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return QueueUnavailable(line)
-    return QueueError(f"{type(error).__name__}: {line}")

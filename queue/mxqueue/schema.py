@@ -6,7 +6,7 @@ table. What is pending has a partial index of its own: its size follows what wai
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
@@ -25,7 +25,8 @@ from sqlalchemy import (
     text,
 )
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from mxqueue.model import EPOCH
+
 _MICROSECOND = timedelta(microseconds=1)
 
 

@@ -51,19 +51,15 @@ class Spool:
         return self._hash.digest() if self._file is not None else sha256(b"".join(self._pieces)).digest()
 
     def chunks(self) -> Iterator[bytes]:
-        if self._file is None:
-            if self._pieces:
-                yield b"".join(self._pieces)
-            return
-        for offset in range(0, self.size, CHUNK_SIZE):
-            wanted = min(CHUNK_SIZE, self.size - offset)
-            piece = os.pread(self._file.fileno(), wanted, offset)
-            while len(piece) < wanted:
-                more = os.pread(self._file.fileno(), wanted - len(piece), offset + len(piece))
-                if not more:
-                    raise OSError(f"the spool ends at {offset + len(piece)} of {self.size} octets")
-                piece += more
-            yield piece
+        if self._file is not None:
+            yield from _read_file(self._file.fileno(), self.size)
+        elif self._pieces:
+            yield b"".join(self._pieces)
+
+    @property
+    def descriptor(self) -> int | None:
+        """The file's, None while everything is in memory."""
+        return None if self._file is None else self._file.fileno()
 
     def close(self) -> None:
         self._pieces.clear()
@@ -79,13 +75,40 @@ class Spool:
         self.close()
 
 
-class BytesContent:
-    """Content that is already whole in memory."""
+def _read_file(descriptor: int, size: int) -> Iterator[bytes]:
+    for offset in range(0, size, CHUNK_SIZE):
+        wanted = min(CHUNK_SIZE, size - offset)
+        piece = os.pread(descriptor, wanted, offset)
+        while len(piece) < wanted:
+            more = os.pread(descriptor, wanted - len(piece), offset + len(piece))
+            if not more:
+                raise OSError(f"the spool ends at {offset + len(piece)} of {size} octets")
+            piece += more
+        yield piece
 
-    def __init__(self, data: bytes) -> None:
+
+class FileContent:
+    """Content that another process has spooled, known by the descriptor it handed over. `close` closes that."""
+
+    def __init__(self, descriptor: int, size: int, digest: bytes) -> None:
+        self._descriptor = descriptor
+        self.size = size
+        self.sha256 = digest
+
+    def chunks(self) -> Iterator[bytes]:
+        return _read_file(self._descriptor, self.size)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class BytesContent:
+    """Content that is already whole in memory; `digest` is its SHA-256 where somebody has worked that out before."""
+
+    def __init__(self, data: bytes, digest: bytes | None = None) -> None:
         self._data = data
         self.size = len(data)
-        self.sha256 = sha256(data).digest()
+        self.sha256 = sha256(data).digest() if digest is None else digest
 
     def chunks(self) -> Iterator[bytes]:
         for start in range(0, self.size, CHUNK_SIZE):

@@ -17,8 +17,9 @@ from typing import IO, Any, TypeVar
 from sqlalchemy import Connection
 
 from mxqueue import contents, edits, intake, leases, migrate, pieces, views
+from mxqueue.causes import classify
 from mxqueue.engine import READERS, create_private_file, database_path, lock, make_engine
-from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable, classify
+from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable
 from mxqueue.ids import Ids
 from mxqueue.model import (
     Claim,

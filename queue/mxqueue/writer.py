@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from mxqueue.causes import classify, may_be_repeated
 from mxqueue.engine import BUSY_TIMEOUT_SECONDS, sqlite_module
-from mxqueue.errors import QueueError, QueueFull, QueueUnavailable, StorageFailed, classify, may_be_repeated
+from mxqueue.errors import QueueError, QueueFull, QueueUnavailable, StorageFailed
 
 T = TypeVar("T")
 P = TypeVar("P")

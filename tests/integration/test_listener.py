@@ -20,7 +20,9 @@ import uvloop
 
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
+from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.smtp.ports import open_ports
 from mxqueue import Envelope, Queue
 
 ROUTES = {
@@ -54,6 +56,9 @@ class World:
         assert self.listener is not None
         asyncio.run_coroutine_threadsafe(self.listener.stop(grace_seconds), self.loop).result(20)
 
+    def note(self, committed: Sequence[tuple[Envelope, int]]) -> None:
+        self.accepted.extend(envelope.id for envelope, _ in committed)
+
     def queued(self) -> list[bytes]:
         """The content of everything in the queue, in order of arrival."""
         return [b"".join(self.queue.content(message.id).result().chunks()) for message in self.queue.list().result()]
@@ -62,9 +67,6 @@ class World:
 class _Events:
     def __init__(self, world: World) -> None:
         self._world = world
-
-    def accepted(self, queue_ids: Sequence[str], envelopes: Sequence[Envelope], size: int) -> None:
-        self._world.accepted.extend(queue_ids)
 
     def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None:
         self._world.refusals.append(reason)
@@ -137,13 +139,14 @@ def running(queue: Queue, settings: ListenerSettings) -> Iterator[World]:
     async def main() -> None:
         world.listener = Listener(
             settings,
-            queue,
+            QueueCommits(queue, world.note),
             state_of=lambda name: world.states.get(name, State.DOWN),
             has_room=lambda size: world.room,
             events=_Events(world),
             clock=lambda: datetime.now(UTC),
         )
-        await world.listener.start([("127.0.0.1", 0)])
+        ((port,),) = open_ports("127.0.0.1", 0)
+        await world.listener.start([port])
         world.port = world.listener.addresses[0][1]
         world.loop = asyncio.get_running_loop()
         started.set()

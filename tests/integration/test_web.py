@@ -211,8 +211,8 @@ def _samples(face: Face) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def test_metrics_have_what_was_counted(face: Face) -> None:
-    face.metrics.accepted("main", 1000)
-    face.metrics.accepted("main", 500)
+    face.metrics.accepted("main", 1, 1000)
+    face.metrics.accepted("main", 1, 500)
     face.metrics.refused("relay")
     face.metrics.delivered("main", 3)
     face.metrics.deferred("main")

@@ -158,6 +158,8 @@ SERVER_MISTAKES = [
     ("max_connections = 0", "server.max_connections: 0 is too small; write 1 or more"),
     ("max_recipients = 1000000", "server.max_recipients: 1000000 is too large; write 100000 or less"),
     ('max_recipients = "100"', 'server.max_recipients: "100" is not a whole number; write max_recipients = 100'),
+    ("workers = 65", "server.workers: 65 is too large; write 64 or less"),
+    ("workers = -1", "server.workers: -1 is too small; write 0 or more"),
     ("max_recipients = true", "server.max_recipients: true is not a whole number; write max_recipients = 100"),
     ("max_conections = 5", "server.max_conections: is not a key of [server]; did you mean max_connections?"),
     ('domains = ["example.org"]', "server.domains: is not a key of [server]; write it under [[primary]]"),

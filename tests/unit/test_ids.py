@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mxqueue.ids import Ids, ids_before
-from mxqueue.model import utc_now
-from mxqueue.schema import EPOCH
+from mxqueue.model import EPOCH, utc_now
 from tests.fakes.clock import Clock
 
 moments = st.integers(0, 10**15).map(lambda milliseconds: EPOCH + timedelta(milliseconds=milliseconds // 40))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import select
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -246,3 +248,38 @@ def test_a_new_list_of_recipients_is_counted_and_names_nobody() -> None:
     maillog.recipients_imported("main", addresses=1000, added=3, removed=2, passed_over=0)
     words = stream.getvalue().decode().split()
     assert words[2:] == ["event=recipients_imported", "primary=main", "addresses=1000", "added=3", "removed=2"]
+
+
+class _Writes(io.BytesIO):
+    """Remembers every write by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each: list[bytes] = []
+
+    def write(self, data: Any) -> int:
+        self.each.append(bytes(data))
+        return len(data)
+
+
+def test_lines_of_one_moment_go_out_together_in_order_and_each_is_whole() -> None:
+    stream = _Writes()
+    maillog.configure(stream=stream)
+    with maillog.together():
+        for number in range(100):
+            _accept(f"{number:026d}")
+        assert stream.each == []
+    written = b"".join(stream.each).splitlines()
+    assert [line.split(b" id=")[1][:26] for line in written] == [b"%026d" % number for number in range(100)]
+    assert len(stream.each) < 10
+    # A write of at most PIPE_BUF to a pipe is never mixed with another process's (POSIX, write()).
+    assert all(len(each) <= select.PIPE_BUF and each.endswith(b"\n") for each in stream.each)
+
+
+def test_a_line_longer_than_a_write_to_a_pipe_is_still_written() -> None:
+    stream = _Writes()
+    maillog.configure(stream=stream)
+    with maillog.together():
+        maillog.trouble("disk", "x" * 6000)
+        maillog.trouble("disk", "short")
+    assert [each.count(b"\n") for each in stream.each] == [1, 1]

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, InternalError, Operati
 
 import mxqueue
 from mxqueue import Damaged, QueueError, QueueFull, QueueUnavailable, StorageFailed
-from mxqueue.errors import classify, may_be_repeated
+from mxqueue.causes import classify, may_be_repeated
 
 
 def raised(kind: type[DatabaseError], original: BaseException, *, lost: bool = False) -> DatabaseError:

@@ -1,0 +1,157 @@
+"""Between the service and one of its accepting processes: frames over a Unix socket, some with a file descriptor.
+
+A frame is four octets of length, one that says whether a descriptor comes with it, and a pickled value. Both ends are
+processes of one service, started by it: what arrives is trusted. What is sent in one turn of the event loop goes out
+together. When the other end is gone `on_end` is called, once; what is sent after that is dropped.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import pickle
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+READ_OCTETS = 256 * 1024
+FINISH_SECONDS = 2.0
+MOST_DESCRIPTORS = 64  # in one read
+_INT_SIZE = array.array("i").itemsize
+_HEAD = 5
+_unpickle = pickle.loads
+
+
+class Channel:
+    """One end. `on_frame(value, descriptor)` is called on the event loop; a descriptor is the callee's to close."""
+
+    def __init__(
+        self, end: socket.socket, on_frame: Callable[[Any, int | None], None], on_end: Callable[[], None]
+    ) -> None:
+        end.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._socket = end
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._input = bytearray()
+        self._descriptors: deque[int] = deque()
+        self._output: deque[tuple[bytes, int | None]] = deque()
+        self._is_flushing = False
+        self._is_blocked = False
+        self._is_closed = False
+        self._buffer = memoryview(bytearray(READ_OCTETS))
+        self._loop.add_reader(end, self._read)
+
+    def send(self, value: object, descriptor: int | None = None) -> None:
+        """The descriptor must stay open until the other end has answered in some way."""
+        if self._is_closed:
+            return
+        octets = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        self._output.append((len(octets).to_bytes(4, "big") + bytes([descriptor is not None]) + octets, descriptor))
+        if not self._is_flushing and not self._is_blocked:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush)
+
+    def finish(self) -> None:
+        """Send what is left, waiting for the other end to take it, and close."""
+        if not self._is_closed:
+            self._socket.settimeout(FINISH_SECONDS)
+            self._flush()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the socket; `on_end` is not called for that."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+
+    # Out --------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        while self._output and not self._is_closed:
+            octets, descriptor = self._next()
+            try:
+                sent = self._send(octets, descriptor)
+            except (BlockingIOError, InterruptedError):
+                self._output.appendleft((octets, descriptor))
+                break
+            except OSError:
+                self._end()
+                return
+            if sent < len(octets):
+                # The descriptor went with the first octet.
+                self._output.appendleft((octets[sent:], None))
+        if self._is_closed or bool(self._output) is self._is_blocked:
+            return
+        self._is_blocked = not self._is_blocked
+        if self._is_blocked:
+            self._loop.add_writer(self._socket, self._flush)
+        else:
+            self._loop.remove_writer(self._socket)
+
+    def _next(self) -> tuple[bytes, int | None]:
+        """As many frames as go out together: a descriptor begins a piece of its own."""
+        octets, descriptor = self._output.popleft()
+        pieces, size = [octets], len(octets)
+        while self._output and self._output[0][1] is None and size < READ_OCTETS:
+            pieces.append(self._output.popleft()[0])
+            size += len(pieces[-1])
+        return (octets if len(pieces) == 1 else b"".join(pieces)), descriptor
+
+    def _send(self, octets: bytes, descriptor: int | None) -> int:
+        if descriptor is None:
+            return self._socket.send(octets)
+        rights = array.array("i", [descriptor])
+        return self._socket.sendmsg([octets], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+    # In ---------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            count, ancillary, _, _ = self._socket.recvmsg_into(
+                [self._buffer], socket.CMSG_LEN(MOST_DESCRIPTORS * _INT_SIZE)
+            )
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count, ancillary = 0, []
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                rights = array.array("i")
+                rights.frombytes(data[: len(data) - len(data) % _INT_SIZE])
+                self._descriptors.extend(rights)
+        if count == 0:
+            self._end()
+            return
+        self._input += self._buffer[:count]
+        self._take_frames()
+
+    def _take_frames(self) -> None:
+        start = 0
+        view = memoryview(self._input)
+        frames: list[tuple[Any, bool]] = []
+        while len(view) - start >= _HEAD:
+            end = start + _HEAD + int.from_bytes(view[start : start + 4], "big")
+            if end > len(view):
+                break
+            frames.append((_unpickle(view[start + _HEAD : end]), bool(view[start + 4])))
+            start = end
+        view.release()
+        del self._input[:start]
+        for value, has_descriptor in frames:
+            if self._is_closed:
+                return
+            self._on_frame(value, self._descriptors.popleft() if has_descriptor else None)
+
+    def _end(self) -> None:
+        if not self._is_closed:
+            self.close()
+            self._on_end()

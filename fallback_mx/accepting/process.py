@@ -1,0 +1,167 @@
+"""An accepting process, from its start to its end (see the package).
+
+It is told everything by the service: settings, the primaries' states, when to leave. SIGTERM makes it leave by itself,
+in order; SIGINT and SIGHUP, which a terminal sends to every process, are the service's alone to obey.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import uvloop
+
+from fallback_mx import maillog
+from fallback_mx.accepting.channel import Channel
+from fallback_mx.accepting.inbound import Inbound
+from fallback_mx.accepting.words import Leave, Ready, Setup, States, Tally, envelope_values
+from fallback_mx.rules.health import State
+from fallback_mx.smtp import tls
+from fallback_mx.smtp.listener import Listener
+from fallback_mx.space import Space
+from mxqueue import Envelope, Spool
+from mxqueue.ids import Ids
+from mxqueue.model import utc_now
+
+TALLY_SECONDS = 0.25
+GRACE_SECONDS = 15.0
+# Sessions come and go by the hundred: Python's own 700 would have it look for garbage several times for each.
+GC_THRESHOLDS = (20_000, 50, 50)
+
+
+def run(control: int, ports: Sequence[int]) -> int:
+    """Accept on these descriptors until told to leave by the service at the other end of `control`."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(ConnectionError):
+        uvloop.run(_Process(socket.socket(fileno=control), [socket.socket(fileno=port) for port in ports]).live())
+    return 0
+
+
+class _Counted:
+    """Counts, and tells the service now and then."""
+
+    def __init__(self, send: Callable[[object], None]) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._is_due = False
+        self._opened = self._closed = 0
+        self._refused: Counter[str] = Counter()
+
+    def refused(self, reason: str) -> None:
+        self._refused[reason] += 1
+        self._note()
+
+    def session_opened(self) -> None:
+        self._opened += 1
+        self._note()
+
+    def session_closed(self) -> None:
+        self._closed += 1
+        self._note()
+
+    def _note(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_later(TALLY_SECONDS, self.tell)
+
+    def tell(self) -> None:
+        self._is_due = False
+        self._send(Tally(self._opened, self._closed, dict(self._refused)))
+        self._opened = self._closed = 0
+        self._refused.clear()
+
+
+class _Process:
+    """Implements the listener's `Commits` by asking the service."""
+
+    def __init__(self, control: socket.socket, ports: Sequence[socket.socket]) -> None:
+        self._ports = ports
+        self._control = control
+        self._states: dict[str, State] = {}
+        self._waiting: dict[int, Callable[[Exception | None], None]] = {}
+        self._number = 0
+        self._ids = Ids(utc_now)
+        self._listener: Listener | None = None
+        self._space: Space | None = None
+
+    async def live(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._left = loop.create_future()
+        # Without the service nothing that is said here can be kept.
+        self._channel = Channel(self._control, self._on_frame, lambda: os._exit(1))
+        self._counted = _Counted(self._channel.send)
+        loop.add_signal_handler(signal.SIGTERM, self._leave, GRACE_SECONDS)
+        await self._left
+
+    def new_id(self) -> str:
+        return self._ids.new()
+
+    def accept(self, envelopes: Sequence[Envelope], spool: Spool, then: Callable[[Exception | None], None]) -> None:
+        self._number += 1
+        self._waiting[self._number] = then
+        descriptor = spool.descriptor
+        octets = b"".join(spool.chunks()) if descriptor is None else None
+        carried = [envelope_values(envelope) for envelope in envelopes]
+        self._channel.send((self._number, carried, spool.size, spool.sha256, octets), descriptor)
+
+    def _on_frame(self, frame: Any, descriptor: int | None) -> None:
+        if type(frame) is list:
+            for number, error in frame:
+                self._waiting.pop(number)(error)
+        elif isinstance(frame, States):
+            self._states = dict(frame.of)
+        elif isinstance(frame, Setup):
+            self._set_up(frame)
+        elif isinstance(frame, Leave):
+            self._leave(frame.grace_seconds)
+
+    def _set_up(self, setup: Setup) -> None:
+        maillog.configure(setup.log_level, as_json=setup.log_as_json)
+        try:
+            context = tls.server_context(setup.tls_certificate, setup.tls_key)
+        except tls.BadCertificate as error:
+            maillog.trouble("tls", str(error), "Sessions go on as before the reload.")
+            return
+        settings = replace(setup.listener, tls_context=context)
+        if self._listener is not None and self._space is not None:
+            self._space.floor_octets = setup.min_free_space
+            self._listener.configure(settings)
+            return
+        assert settings.spool_directory is not None
+        self._space = Space(settings.spool_directory, setup.min_free_space)
+        self._listener = Listener(
+            settings,
+            self,
+            state_of=lambda name: self._states.get(name, State.UNKNOWN),
+            has_room=self._space.has_room,
+            events=Inbound(self._counted),
+            clock=utc_now,
+        )
+        self._starting = asyncio.create_task(self._start(self._listener))
+
+    async def _start(self, listener: Listener) -> None:
+        await listener.start(self._ports)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        self._channel.send(Ready())
+
+    def _leave(self, grace_seconds: float) -> None:
+        self._leaving = asyncio.create_task(self._stop(grace_seconds))
+
+    async def _stop(self, grace_seconds: float) -> None:
+        if self._listener is not None:
+            await self._listener.stop(grace_seconds)
+        self._counted.tell()
+        self._channel.finish()
+        if not self._left.done():
+            self._left.set_result(None)
