@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fallback_mx.recipients.sources import Copy, SourceFailed
+from fallback_mx.recipients.sources import SILENCE_SECONDS, Copy, SourceFailed
 
 try:
     import ldap3
@@ -22,8 +22,6 @@ except ImportError:  # pragma: no cover  # the tests have it
     raise SourceFailed("ldap3 is not installed", "Install it: pip install 'fallback-mx[ldap]'.") from None
 
 PAGE = 1000
-CONNECT_SECONDS = 10
-RECEIVE_SECONDS = 30
 # Directories that serve several protocols mark the kind of an address (Microsoft's proxyAddresses).
 _KIND = re.compile(rb"(?i)([a-z0-9.]+):(.*)", re.DOTALL)
 
@@ -55,7 +53,7 @@ class DirectorySource:
 
     def _connection(self) -> ldap3.Connection:
         server = ldap3.Server(
-            self.url, connect_timeout=CONNECT_SECONDS, get_info=ldap3.NONE, tls=ldap3.Tls(validate=ssl.CERT_REQUIRED)
+            self.url, connect_timeout=SILENCE_SECONDS, get_info=ldap3.NONE, tls=ldap3.Tls(validate=ssl.CERT_REQUIRED)
         )
         return ldap3.Connection(
             server,
@@ -64,7 +62,7 @@ class DirectorySource:
             authentication=ldap3.SIMPLE if self.user else ldap3.ANONYMOUS,
             read_only=True,
             auto_referrals=False,
-            receive_timeout=RECEIVE_SECONDS,
+            receive_timeout=SILENCE_SECONDS,
             raise_exceptions=True,
         )
 

@@ -28,6 +28,8 @@ from fallback_mx.visible import visible
 BLOCK_OCTETS = 64 * 1024
 # How often something that waits looks whether it is to stop.
 LOOK_SECONDS = 0.5
+# A peer may be silent this long: a service that stops waits for it.
+SILENCE_SECONDS = 10.0
 SAID_OCTETS = 500
 
 
@@ -200,8 +202,8 @@ class UrlSource:
         ):
             opener.add_handler(handler)
         try:
-            # One read may wait this long; `into` watches over the whole.
-            with opener.open(self._request(), timeout=min(30.0, into.seconds_left)) as answer:
+            # `into` watches over the whole.
+            with opener.open(self._request(), timeout=min(SILENCE_SECONDS, into.seconds_left)) as answer:
                 while block := answer.read1(BLOCK_OCTETS):
                     into.write(block)
                 missing = answer.length

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -13,10 +15,11 @@ from sqlalchemy import Connection
 
 from fallback_mx.recipients import listed, records, schema
 from fallback_mx.recipients.addresses import parse
+from fallback_mx.recipients.book import Book
 from fallback_mx.recipients.importing import Importer, Suspicious
 from fallback_mx.recipients.records import Which
 from fallback_mx.recipients.sources import SourceFailed
-from fallback_mx.rules.recipients import Source, Verdict
+from fallback_mx.rules.recipients import Facts, Source, Verdict
 from mxqueue import QueueError
 from tests.fakes.knowledge import GivenSource, Library
 
@@ -226,6 +229,30 @@ def test_what_another_process_learns_is_seen_after_a_minute(library: Library) ->
     assert library.verdict("bob@example.org") == "good"
 
 
+def test_what_was_read_before_a_change_that_has_been_noticed_is_not_remembered(library: Library) -> None:
+    late: list[Callable[[], None]] = []
+
+    def read(op: Callable[[Connection], Any]) -> Future[Any]:
+        """Reads at once, and tells later where it is a reading of facts."""
+        found = library.queue.read(op).result()
+        answer: Future[Any] = Future()
+        if isinstance(found, Facts):
+            late.append(lambda: answer.set_result(found))
+        else:
+            answer.set_result(found)
+        return answer
+
+    book = Book(library.queue.writer.submit, read, clock=library.clock)
+    before = book.lookup("main", BOB)
+    library.take(["alice@example.org"])
+    book.notice().result(30)
+    late.pop()()
+    assert before.result(30).verdict is Verdict.UNKNOWN
+    after = book.lookup("main", BOB)
+    late.pop()()
+    assert after.result(30).verdict is Verdict.BAD
+
+
 # Importing ------------------------------------------------------------------------------------------------------
 
 
@@ -280,7 +307,7 @@ def test_a_list_is_imported_in_pieces_and_an_import_that_ends_half_way_refuses_n
     looks = iter(range(1000))
     stopping = Importer(library.queue.writer.submit, library.queue.read, lambda: next(looks) >= 4)
     new = [f"user{number}@example.org" for number in range(11_000)] + ["carol@example.net"]
-    text = "".join(f"{address}\n" for address in sorted(new, reverse=True)).encode()
+    text = "".join(f"{address}\n" for address in sorted(new)).encode()
     with pytest.raises(SourceFailed, match="stopping"):
         stopping.take(GivenSource(text), library.order())
     library.notice()

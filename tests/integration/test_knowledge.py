@@ -72,7 +72,8 @@ def serve(directory: Path, work: Callable[[Service], Awaitable[None]], **keys: A
             async with asyncio.timeout(60):
                 await work(service)
         finally:
-            await service.stop()
+            async with asyncio.timeout(40):
+                await service.stop()
         assert not service.crashed
 
     asyncio.run(run())
