@@ -62,7 +62,7 @@ class DirectorySource:
             authentication=ldap3.SIMPLE if self.user else ldap3.ANONYMOUS,
             read_only=True,
             auto_referrals=False,
-            receive_timeout=SILENCE_SECONDS,
+            receive_timeout=int(SILENCE_SECONDS),
             raise_exceptions=True,
         )
 
