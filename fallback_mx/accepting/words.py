@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from fallback_mx.rules.health import State
+from fallback_mx.rules.health import Observation, State
 from fallback_mx.smtp.listener import ListenerSettings
 from mxqueue import Envelope
 
@@ -49,11 +49,22 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """From an accepting process: what has been counted since the last one."""
+    """From an accepting process: what has been counted since the last one. `let_in` is by primary and reason."""
 
     opened: int = 0
     closed: int = 0
-    refused: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)  # by reason
+    proxied: Mapping[str, int] = field(default_factory=dict)  # by primary
+    proxy_failed: Mapping[str, int] = field(default_factory=dict)
+    let_in: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by primary and reason
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """From an accepting process: what was seen of a primary while mail was played through to it."""
+
+    primary: str
+    observation: Observation
 
 
 # A message is the most frequent frame by far and therefore a bare tuple. From an accepting process:

@@ -17,7 +17,8 @@ from fallback_mx.domains import normalised
 
 SEPARATOR = "+"
 POSTMASTER = "postmaster"
-MAX_LOCAL_PART_OCTETS = 64
+# RFC 5321, section 4.5.3.1.3, without the angle brackets; its 64 octets for a local part are exceeded in practice.
+MAX_OCTETS = 254
 
 _PLAIN = re.compile(r"[a-zA-Z0-9_-]+(?:[.+][a-zA-Z0-9_-]+)*")
 _DOT_ATOM = r"[^\s\x00-\x1f\x7f()<>\[\]:;@\\,\".]+(?:\.[^\s\x00-\x1f\x7f()<>\[\]:;@\\,\".]+)*"
@@ -65,12 +66,12 @@ def parse(text: str) -> Address:
     local, at, domain = text.rpartition("@")
     if not at:
         raise NoAddress("there is no @ in it")
-    if len(local) <= MAX_LOCAL_PART_OCTETS and _PLAIN.fullmatch(local):
+    if len(text.encode("utf-8", "surrogateescape")) > MAX_OCTETS:
+        raise NoAddress(f"it is longer than {MAX_OCTETS} octets")
+    if _PLAIN.fullmatch(local):
         return Address(local, parse_domain(domain))  # as nearly all are
     if not _LOCAL.fullmatch(local):
         raise NoAddress("what stands before the @ is no local part")
-    if len(local.encode("utf-8", "surrogateescape")) > MAX_LOCAL_PART_OCTETS:
-        raise NoAddress(f"the local part is longer than {MAX_LOCAL_PART_OCTETS} octets")
     return Address(_unquoted(local), parse_domain(domain))
 
 

@@ -26,7 +26,7 @@ from fallback_mx.rules.recipients import Known, Source, UnknownRecipients, Verdi
 from fallback_mx.service.lists import LoggedLists, list_source, refresh_settings
 from fallback_mx.service.primaries import route_of
 from fallback_mx.smtp.callahead import TIMEOUTS, CallAhead, CallAheadSettings
-from fallback_mx.smtp.dial import DialSettings, Greeted, TlsPolicy, greeted_first
+from fallback_mx.smtp.dial import DialSettings, Line, TlsPolicy, open_first
 from mxqueue import Queue, QueueError
 from mxqueue.model import utc_now
 
@@ -44,8 +44,8 @@ def call_ahead(primary: Primary, hostname: str) -> CallAhead:
     route = route_of(primary, hostname)
     dial = DialSettings(hello_name=hostname, tls=TlsPolicy(primary.tls), timeouts=TIMEOUTS)
 
-    async def connect() -> Greeted:
-        return await greeted_first(await route.next_hops(), dial)
+    async def connect() -> Line:
+        return await open_first(await route.next_hops(), dial)
 
     settings = CallAheadSettings()
     if primary.call_ahead_per_minute:

@@ -3,7 +3,8 @@
 The end of data is CRLF.CRLF and nothing else (RFC 5321, section 4.1.1.4). A bare CR, a bare LF or a NUL anywhere
 raises `Untrusted` at once: a server behind us might see another end there, and with it a second message that nobody
 checked (SMTP smuggling). The caller then refuses and closes; what follows on that connection is never read as
-commands. No socket is known here.
+commands. A line that is too long is no such danger: `LineLimit` notices it, and the message is refused at its end. No
+socket is known here.
 """
 
 from __future__ import annotations
@@ -55,3 +56,25 @@ def _plain(octets: bytes) -> bytes:
     if b"\0" in octets:
         raise Untrusted("NUL in the message")
     return (octets.replace(b"\r\n.", b"\r\n") if b"." in octets else octets)[2:]
+
+
+class LineLimit:
+    """Notices a line of more than `octets` octets, CRLF not counted, in content that comes in pieces."""
+
+    def __init__(self, octets: int) -> None:
+        self._most = octets + 2
+        self._open = 0  # octets of the line that the pieces so far ended in
+
+    def is_broken_by(self, piece: bytes) -> bool:
+        """Whether this piece makes a line too long. After that there is no use in asking again."""
+        size, start = len(piece), -self._open
+        # From the start of a line the last line end within its limit is looked for, and what lies between is passed
+        # over: with a large limit that is one look for a great many lines.
+        while size - start > self._most:
+            end = piece.rfind(b"\n", max(0, start), start + self._most)
+            if end < 0:
+                return True
+            start = end + 1
+        last = piece.rfind(b"\n", max(0, start))
+        self._open = size - 1 - last if last >= 0 else size - start
+        return False

@@ -1,4 +1,4 @@
-"""From a next hop to a courier: connection, banner, EHLO, STARTTLS (RFC 5321, section 3.1; RFC 3207).
+"""From a next hop to a line: connection, banner, EHLO, STARTTLS (RFC 5321, section 3.1; RFC 3207).
 
 aiosmtplib speaks here, one command at a time; then its transport is handed to a pipeline. Every failure is NoConnection
 with the phase it got to: it says something about the server, and nothing about any message.
@@ -27,9 +27,6 @@ from fallback_mx.smtp.pipeline import Pipeline, Timeouts, printable
 from fallback_mx.smtp.route import NextHop
 
 T = TypeVar("T")
-
-Greeted = tuple[Pipeline, Greeting]
-"""A connection that is ready for its first transaction, and what is known of the server behind it."""
 
 
 class TlsPolicy(StrEnum):
@@ -63,29 +60,32 @@ def _default_context(*, is_verifying: bool) -> ssl.SSLContext:
     return context
 
 
+Line = tuple[Pipeline, Greeting]
+"""An open connection that is ready for MAIL, and what is known of the server at its other end."""
+
+
 async def connect_first(hops: Sequence[NextHop], settings: DialSettings) -> Courier:
     """A courier to the first of these that answers. Raises NoConnection with what the last one said."""
-    return Courier(*await greeted_first(hops, settings))
+    return Courier(*await open_first(hops, settings))
 
 
 async def connect(hop: NextHop, settings: DialSettings) -> Courier:
     """A courier to this host. Raises NoConnection."""
-    return Courier(*await greeted(hop, settings))
+    return Courier(*await _open(hop, settings))
 
 
-async def greeted_first(hops: Sequence[NextHop], settings: DialSettings) -> Greeted:
-    """A connection to the first of these that answers. Raises NoConnection with what the last one said."""
+async def open_first(hops: Sequence[NextHop], settings: DialSettings) -> Line:
+    """A line to the first of these that answers. Raises NoConnection with what the last one said."""
     failure = NoConnection("route", "no next hop is configured")
     for hop in hops:
         try:
-            return await greeted(hop, settings)
+            return await _open(hop, settings)
         except NoConnection as error:
             failure = error
     raise failure
 
 
-async def greeted(hop: NextHop, settings: DialSettings) -> Greeted:
-    """A connection to this host that has been greeted, and encrypted as the settings say. Raises NoConnection."""
+async def _open(hop: NextHop, settings: DialSettings) -> Line:
     if settings.tls is TlsPolicy.NONE:
         return await _session(hop, settings, encrypt=False)
     try:
@@ -97,7 +97,7 @@ async def greeted(hop: NextHop, settings: DialSettings) -> Greeted:
     return await _session(hop, settings, encrypt=False, tls_error=reason)
 
 
-async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_error: str | None = None) -> Greeted:
+async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_error: str | None = None) -> Line:
     connected = await _open_socket(hop, settings.timeouts.connect)
     smtp = aiosmtplib.SMTP(
         hostname=hop.host.rstrip("."),

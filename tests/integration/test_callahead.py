@@ -13,7 +13,7 @@ import pytest
 from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.callahead import TIMEOUTS, Answers, CallAhead, CallAheadSettings
-from fallback_mx.smtp.dial import DialSettings, Greeted, TlsPolicy, greeted_first
+from fallback_mx.smtp.dial import DialSettings, Line, TlsPolicy, open_first
 from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import EXTENSIONS, Act, Sink, SinkSession
@@ -32,8 +32,8 @@ def people(session: SinkSession, path: str) -> str:
 def caller(sink: Sink, settings: CallAheadSettings = QUICK, timeouts: Timeouts = TIMEOUTS) -> CallAhead:
     dial = DialSettings(hello_name="mx2.test", tls=TlsPolicy.NONE, timeouts=timeouts)
 
-    async def connect() -> Greeted:
-        return await greeted_first([NextHop("127.0.0.1", sink.port)], dial)
+    async def connect() -> Line:
+        return await open_first([NextHop("127.0.0.1", sink.port)], dial)
 
     chances = itertools.cycle([0.1, 0.35, 0.6, 0.85])
     return CallAhead(connect, lambda: next(chances), settings)
