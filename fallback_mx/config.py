@@ -21,7 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fallback_mx import config_checks, config_problems
 from fallback_mx.config_fields import (
+    Command,
     Count,
+    CountOrZero,
     Domain,
     Duration,
     DurationOrZero,
@@ -31,6 +33,7 @@ from fallback_mx.config_fields import (
     Host,
     HostName,
     Interval,
+    LdapUrl,
     Listen,
     ListenOrNone,
     Name,
@@ -41,6 +44,8 @@ from fallback_mx.config_fields import (
     Size,
     SizeOrZero,
     StorageUrl,
+    Text,
+    WebUrl,
     Workers,
     quoted,
 )
@@ -135,6 +140,19 @@ class Primary(_Table):
     on_expiry: Literal["hold", "discard"] = Field(default="hold", examples=["hold"])
     lifetime: Duration = Field(default=timedelta(days=30), examples=["30d"])
     recovery_guard: DurationOrZero = Field(default=timedelta(minutes=15), examples=["15m"])
+    unknown_recipients: Literal["accept", "defer", "refuse"] = Field(default="accept", examples=["accept"])
+    recipients_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/recipients"])
+    recipients_command: Command | None = Field(default=None, examples=[["/usr/local/bin/list-recipients"]])
+    recipients_url: WebUrl | None = Field(default=None, examples=["https://example.org/recipients.txt"], repr=False)
+    recipients_ldap: LdapUrl | None = Field(default=None, examples=["ldaps://ldap.example.org"])
+    recipients_ldap_base: Text | None = Field(default=None, examples=["ou=people,dc=example,dc=org"])
+    recipients_ldap_filter: Text = Field(default="(mail=*)", examples=["(mail=*)"])
+    recipients_ldap_attribute: Text = Field(default="mail", examples=["mail"])
+    recipients_ldap_user: Text | None = Field(default=None, examples=["cn=reader,dc=example,dc=org"])
+    recipients_ldap_password_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/ldap-password"])
+    recipients_refresh: Interval = Field(default=timedelta(minutes=15), examples=["15m"])
+    recipients_stale_after: Duration = Field(default=timedelta(days=1), examples=["1d"])
+    call_ahead_per_minute: CountOrZero = Field(default=0, examples=[60])
 
 
 class Config(_Table):
@@ -181,6 +199,7 @@ def load(
     primaries = [_table(table, f"primary[{index}]", PRIMARY, problems) for index, table in enumerate(tables)]
     problems += config_checks.of_certificate(raw)
     problems += config_checks.of_primaries(tables)
+    problems += config_checks.of_recipients(tables)
     if server is not None:
         problems += config_checks.of_listeners(server.listen, http.listen if http else None)
         problems += config_checks.of_lists(server.dnsbl)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from fallback_mx.config_fields import Endpoint, quoted
 from fallback_mx.config_problems import Problem
 from fallback_mx.domains import normalised
+from fallback_mx.durations import format_duration, parse_duration
 
 Tables = Sequence[Mapping[str, Any]]
 
@@ -46,6 +48,52 @@ def of_primaries(tables: Tables) -> list[Problem]:
                 problems.append(Problem(key, f"{quoted(domain)} {whose}", "write it once"))
             owners.setdefault(domain, index)
     return problems
+
+
+LISTS = ("recipients_file", "recipients_command", "recipients_url", "recipients_ldap")
+
+
+def of_recipients(tables: Tables) -> list[Problem]:
+    """A primary has one list, LDAP wants its keys together, and a list must be read before it is stale."""
+    problems = []
+    for index, table in enumerate(tables):
+        key = f"primary[{index}]"
+        lists = [name for name in LISTS if name in table]
+        problems += [
+            Problem(f"{key}.{name}", f"{lists[0]} is set too", "write one of them: a primary has one list")
+            for name in lists[1:]
+        ]
+        problems += _of_ldap(table, key)
+        refresh = _duration(table.get("recipients_refresh", "15m"))
+        stale_after = _duration(table.get("recipients_stale_after", "1d"))
+        if refresh is not None and stale_after is not None and refresh >= stale_after:
+            wrong = f"is no longer than recipients_refresh ({format_duration(refresh)})"
+            problems.append(Problem(f"{key}.recipients_stale_after", wrong, f'write "{format_duration(refresh * 4)}"'))
+    return problems
+
+
+def _of_ldap(table: Mapping[str, Any], key: str) -> Iterator[Problem]:
+    if "recipients_ldap" in table:
+        if "recipients_ldap_base" not in table:
+            write = 'write recipients_ldap_base = "ou=people,dc=example,dc=org"'
+            yield Problem(f"{key}.recipients_ldap_base", "is missing while recipients_ldap is set", write)
+        for here, absent in (("user", "password_file"), ("password_file", "user")):
+            if f"recipients_ldap_{here}" in table and f"recipients_ldap_{absent}" not in table:
+                wrong = f"is missing while recipients_ldap_{here} is set"
+                yield Problem(f"{key}.recipients_ldap_{absent}", wrong, "write both, or neither")
+    else:
+        # A default that is written out, as `config show` does, goes with every list.
+        for name in ("base", "user", "password_file"):
+            if f"recipients_ldap_{name}" in table:
+                wrong = "is set, and recipients_ldap is not"
+                yield Problem(f"{key}.recipients_ldap_{name}", wrong, 'write recipients_ldap = "ldaps://…", too')
+
+
+def _duration(value: object) -> timedelta | None:
+    try:
+        return parse_duration(value) if isinstance(value, str) else None
+    except ValueError:
+        return None  # reported where the value was read
 
 
 def _domains(table: Mapping[str, Any]) -> Iterator[tuple[int, str]]:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, PlainSerializer, PlainValidator, StrictInt
 from pydantic_core import PydanticCustomError
@@ -256,6 +257,62 @@ def hide_password(url: str) -> str:
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
+def _word(value: Any) -> str:
+    text = _text(value, "/usr/local/bin/list-recipients")
+    if not text or "\0" in text:
+        raise unfit("is empty or holds a NUL", "write a word of the command, or take it out")
+    return text
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        example = json.dumps(value.split(), ensure_ascii=False)
+        raise unfit(f"{quoted(value)} is one text", f"write the program and its arguments as a list: {example}")
+    if not isinstance(value, list | tuple) or not value:
+        raise unfit(f"{quoted(value)} is not a command", 'write ["/path/to/program", "argument"]')
+    words = tuple(_word(word) for word in value)
+    if not words[0].startswith("/"):
+        raise unfit(f"{quoted(words[0])} is not a full path", "write the program's path from the root")
+    return words
+
+
+def _web_url(value: Any) -> str:
+    # No message repeats the text: it may hold a password.
+    return _url(value, ("https", "http"), "https://example.org/recipients.txt")
+
+
+def _ldap_url(value: Any) -> str:
+    return _url(value, ("ldaps", "ldap"), "ldaps://ldap.example.org")
+
+
+def _url(value: Any, schemes: tuple[str, ...], example: str) -> str:
+    text = _text(value, example)
+    try:
+        parts = urlsplit(text)
+        is_fit = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_fit = False
+    if not is_fit or not text.isascii() or not text.isprintable() or " " in text:
+        beginnings = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise unfit(f"is not a URL that begins with {beginnings}", f'write a URL such as "{example}"')
+    return text
+
+
+def _without_secrets(url: str) -> str:
+    """The URL as it may be shown: a query can be as secret as a password."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}:***@{host}" if at else host
+    return urlunsplit(parts._replace(netloc=netloc, query="***" if parts.query else ""))
+
+
+def _filled(value: Any) -> str:
+    text = _text(value, "mail")
+    if not text.strip() or not text.isprintable():
+        raise unfit("is empty or holds control characters", "write text, or take the key out")
+    return text
+
+
 _AS_DURATION = PlainSerializer(format_duration, return_type=str)
 _AS_SIZE = PlainSerializer(format_size, return_type=str)
 
@@ -297,4 +354,9 @@ ListenOrNone = Annotated[
     PlainValidator(_endpoint_or_none),
     PlainSerializer(lambda endpoint: str(endpoint or ""), return_type=str),
 ]
+CountOrZero = Annotated[StrictInt, Field(ge=0, le=100_000)]
+Command = Annotated[tuple[str, ...], PlainValidator(_command), PlainSerializer(list, return_type=list[str])]
+WebUrl = Annotated[str, PlainValidator(_web_url), PlainSerializer(_without_secrets, return_type=str)]
+LdapUrl = Annotated[str, PlainValidator(_ldap_url)]
+Text = Annotated[str, PlainValidator(_filled)]
 StorageUrl = Annotated[str, PlainValidator(_storage_url), PlainSerializer(hide_password, return_type=str)]

@@ -102,11 +102,11 @@ def _of_value(details: ErrorDetails, key: str, section: Section, others: list[Se
 
 
 def _what_was_meant(name: str, section: Section, others: list[Section]) -> str:
-    if close := get_close_matches(name, section.keys, n=1, cutoff=0.7):
-        return f"did you mean {close[0]}?"
     for other in others:
         if name in other.keys:
             return f"write it under {other.heading}"
+    if close := get_close_matches(name, section.keys, n=1, cutoff=0.7):
+        return f"did you mean {close[0]}?"
     return f"write one of {', '.join(section.keys)}, or take it out"
 
 

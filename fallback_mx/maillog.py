@@ -270,6 +270,18 @@ def outage_ended(primary: str, *, started_at: datetime, ended_at: datetime) -> N
     _log.warning("outage_ended", primary=primary, started_at=started_at, ended_at=ended_at, seconds=seconds)
 
 
+def recipients_imported(primary: str, *, addresses: int, added: int, removed: int, passed_over: int) -> None:
+    """A new list of this primary's recipients is in force; `passed_over` are addresses in domains that are not its."""
+    _log.info(
+        "recipients_imported",
+        primary=primary,
+        addresses=addresses,
+        added=added,
+        removed=removed,
+        passed_over=passed_over or None,
+    )
+
+
 # The service ----------------------------------------------------------------------------------------------------
 
 

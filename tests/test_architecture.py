@@ -32,16 +32,18 @@ MAY_IMPORT = {
     "smtp": {"mxqueue", "rules"},
     "redelivery": {"mxqueue", "rules"},
     "outages": {"mxqueue", "rules", "sla"},
+    "recipients": {"mxqueue", "rules"},
     "monitor": {"mxqueue", "outages", "rules"},
     "status": {"mxqueue", "outages", "rules", "sla"},
     "sentence": {"rules", "sla", "status"},
     "web": {"mxqueue", "rules", "sla"},
     "accepting": {"mxqueue", "rules", "smtp"},
     "config": set(),
-    "service": {"accepting", "config", "monitor", "mxqueue", "outages", "redelivery", "rules", "sentence", "sla",
-                "smtp", "status", "web"},
+    "service": {"accepting", "config", "monitor", "mxqueue", "outages", "recipients", "redelivery", "rules", "sentence",
+                "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"config", "demo", "mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
+    "cli": {"config", "demo", "mxqueue", "outages", "recipients", "rules", "sentence", "service", "sla", "smtp",
+            "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
@@ -150,8 +152,13 @@ def test_aiosmtplib_is_known_to_the_smtp_part_alone():
     assert {part_of(module) for module in importers_of("aiosmtplib")} <= {"smtp"}
 
 
-def test_sql_is_known_to_the_queue_and_the_outage_record_and_the_check_of_its_url():
-    assert {part_of(module) for module in importers_of("sqlalchemy")} <= {"mxqueue", "outages", "config", "cli"}
+def test_sql_is_known_to_the_queue_and_the_records_beside_it_and_the_check_of_its_url():
+    parts = {part_of(module) for module in importers_of("sqlalchemy")}
+    assert parts <= {"mxqueue", "outages", "recipients", "config", "cli"}
+
+
+def test_ldap_is_known_to_the_one_source_that_needs_it():
+    assert importers_of("ldap3") == {"fallback_mx.recipients.directory"}
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

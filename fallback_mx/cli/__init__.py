@@ -17,6 +17,7 @@ from fallback_mx.cli.options import config_option, json_option_of_group
 from fallback_mx.cli.outage import outage
 from fallback_mx.cli.primary import primary
 from fallback_mx.cli.queue import queue
+from fallback_mx.cli.recipients import recipients
 from fallback_mx.cli.serve import serve
 from fallback_mx.cli.status import status
 
@@ -43,7 +44,7 @@ def program() -> None:
     """
 
 
-for _command in (serve, demo, status, queue, primary, outage, config, db):
+for _command in (serve, demo, status, queue, primary, recipients, outage, config, db):
     program.add_command(_command)
 
 

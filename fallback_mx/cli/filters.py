@@ -43,7 +43,7 @@ class Selection:
         return Filter(
             ids=tuple(ids),
             route=self.primary,
-            domain=_domain(self.domain) if self.domain is not None else None,
+            domain=read_domain(self.domain) if self.domain is not None else None,
             sender="" if self.sender == "<>" else self.sender,
             recipient=self.recipient,
             states=frozenset(RecipientState(state) for state in self.state) or LIVE_STATES,
@@ -52,7 +52,8 @@ class Selection:
         )
 
 
-def _domain(text: str) -> str:
+def read_domain(text: str) -> str:
+    """A domain as it was typed. Raises click.UsageError."""
     from fallback_mx.domains import normalised
 
     try:

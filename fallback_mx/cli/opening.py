@@ -17,12 +17,18 @@ PAGE = 500
 
 
 @contextmanager
-def opened() -> Iterator[tuple[Queue, Config]]:
-    """The configured queue, whether or not the service runs. Raises ConfigError and QueueError."""
+def opened(*also: Migrations) -> Iterator[tuple[Queue, Config]]:
+    """The configured queue, whether or not the service runs; `also` names more tables that the command needs.
+
+    Raises ConfigError and QueueError.
+    """
+    from fallback_mx.outages.schema import MIGRATIONS
     from mxqueue import Queue
+    from mxqueue.migrate import QUEUE
 
     config = load_config()
-    queue = Queue.open(config.storage.url, node=config.server.hostname, migrations=migrations())
+    tables = (QUEUE, MIGRATIONS, *also)
+    queue = Queue.open(config.storage.url, node=config.server.hostname, migrations=tables)
     try:
         yield queue, config
     finally:
@@ -31,10 +37,11 @@ def opened() -> Iterator[tuple[Queue, Config]]:
 
 def migrations() -> tuple[Migrations, ...]:
     """Every set of tables that this program keeps in the database."""
-    from fallback_mx.outages.schema import MIGRATIONS
+    from fallback_mx.outages import schema as outages
+    from fallback_mx.recipients import schema as recipients
     from mxqueue.migrate import QUEUE
 
-    return (QUEUE, MIGRATIONS)
+    return (QUEUE, outages.MIGRATIONS, recipients.MIGRATIONS)
 
 
 def walk(queue: Queue, wanted: Filter) -> Iterator[Message]:

@@ -54,7 +54,7 @@ class Station:
         self.recovered_at: datetime | None = None
         self._hostname = hostname
         self._queue = queue
-        self._route = _route(primary, hostname)
+        self._route = route_of(primary, hostname)
         self._dial = DialSettings(hello_name=hostname, tls=TlsPolicy(primary.tls))
         settings = MonitorSettings(interval=primary.interval, rise=primary.rise, fall=primary.fall)
         self.monitor = Monitor(primary.name, settings, self._probe, log, self._on_change, self._on_trouble)
@@ -221,7 +221,8 @@ def _where(primary: Primary) -> str:
     return f"{primary.host}:{primary.port}" if primary.host else f"the MX of {primary.domains[0]}"
 
 
-def _route(primary: Primary, hostname: str) -> StaticRoute | MxRoute:
+def route_of(primary: Primary, hostname: str) -> StaticRoute | MxRoute:
+    """Where mail for this primary goes next."""
     if primary.host is not None:
         return StaticRoute([NextHop(primary.host, primary.port)])
     ourselves = Ourselves(frozenset({hostname}))

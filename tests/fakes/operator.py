@@ -11,9 +11,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from fallback_mx.cli import program
-from fallback_mx.outages.schema import MIGRATIONS
+from fallback_mx.cli.opening import migrations
 from mxqueue import BytesContent, Envelope, Queue
-from mxqueue.migrate import QUEUE
 from mxqueue.model import utc_now
 
 CONFIG = """\
@@ -52,7 +51,7 @@ class Operator:
     def open(self, **options: Any) -> Queue:
         """The queue as the service opens it, created where it is missing."""
         return Queue.open(
-            self.url, node="mx2.example.com", exclusive=True, migrations=(QUEUE, MIGRATIONS), clock=self._now, **options
+            self.url, node="mx2.example.com", exclusive=True, migrations=migrations(), clock=self._now, **options
         )
 
     def _now(self) -> datetime:

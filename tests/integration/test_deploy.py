@@ -29,6 +29,13 @@ EXAMPLES = {
     ("[[primary]]", "domains"),
     ("[[primary]]", "host"),
     ("[[primary]]", "port"),
+    ("[[primary]]", "recipients_file"),
+    ("[[primary]]", "recipients_command"),
+    ("[[primary]]", "recipients_url"),
+    ("[[primary]]", "recipients_ldap"),
+    ("[[primary]]", "recipients_ldap_base"),
+    ("[[primary]]", "recipients_ldap_user"),
+    ("[[primary]]", "recipients_ldap_password_file"),
 }
 KEYS = [(section.heading, key) for section in SECTIONS for key in section.keys]
 

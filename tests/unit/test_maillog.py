@@ -256,6 +256,13 @@ def test_every_event_can_be_written() -> None:
     ]
 
 
+def test_a_new_list_of_recipients_is_counted_and_names_nobody() -> None:
+    stream = _lines()
+    maillog.recipients_imported("main", addresses=1000, added=3, removed=2, passed_over=0)
+    words = stream.getvalue().decode().split()
+    assert words[2:] == ["event=recipients_imported", "primary=main", "addresses=1000", "added=3", "removed=2"]
+
+
 class _Writes(io.BytesIO):
     """Remembers every write by itself."""
 
