@@ -60,12 +60,18 @@ class _File:
 
 
 class Platter:
-    """The disk under a directory, as the journal is played to it record by record."""
+    """The disk under a directory, as the journal is played to it record by record.
 
-    def __init__(self) -> None:
+    `before` is a directory as it is before the journal begins, with everything on the disk.
+    """
+
+    def __init__(self, before: Path | None = None) -> None:
         self._files: dict[int, _File] = {}
         self._names: dict[str, _File] = {}
         self._pending: list[tuple[int, str, _File | None]] = []
+        for path in before.iterdir() if before is not None else ():
+            file = _File(bytearray(path.read_bytes()))
+            self._files[path.stat().st_ino] = self._names[path.name] = file
 
     def play(self, record: Record) -> None:
         match record.kind:

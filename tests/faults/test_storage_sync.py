@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fallback_mx.outages.schema import MIGRATIONS
 from mxqueue import Queue
+from mxqueue.engine import sqlite_module
+from mxqueue.migrate import QUEUE
 from tests.fakes.client import Client, send
 from tests.fakes.disk import Disk
+from tests.fakes.mail import accept
 from tests.fakes.power import Platter, read
 from tests.fakes.primary import FakePrimary
 from tests.fakes.relay import Relay, primary
@@ -83,33 +88,50 @@ def test_after_a_failed_sync_of_a_checkpoint_nothing_is_taken_until_a_restart_fi
         assert send(relay.port) == TAKEN
 
 
-def test_what_is_taken_after_a_kill_that_followed_a_failed_sync_survives_a_power_cut(
+def test_a_power_cut_at_any_moment_after_a_kill_that_followed_a_failed_sync_loses_nothing(
     make_disk: Callable[..., Disk], tmp_path: Path
 ) -> None:
-    """The kernel still has what the sync lost, and takes it for written: it must not lie under what comes then."""
+    """The kernel still has what the sync lost, and takes it for written: nothing may be built on it."""
     disk = make_disk(journal=True)
     assert disk.journal is not None
+    # It is in the database and no longer in its log: what is written over its pages is gone for good.
+    url = f"sqlite:///{disk.directory}/queue.db"
+    queue = Queue.open(url, node="mx2", exclusive=True, migrations=(QUEUE, MIGRATIONS))
+    accept(queue, "before@example.test")
+    queue.close()
+    platter, chance = Platter(disk.directory), random.Random(1)
     with relay_on(disk) as relay:
         wait_for_the_outage(relay)
-        assert send(relay.port, recipient="before@example.test") == TAKEN
         disk.fail_a_sync(errno.EIO)
         assert send(relay.port, recipient="failed@example.test") == LATER
         relay.kill()
+        killed_at = disk.position
         relay.start()
         assert send(relay.port, recipient="after@example.test") == TAKEN
+        answered_at = disk.position
         relay.kill()
 
-    platter = Platter()
     for record in read(disk.journal):
         platter.play(record)
-    left = tmp_path / "left"
-    left.mkdir()
-    for name, octets in platter.after_a_cut(random.Random(1)).items():
-        (left / name).write_bytes(octets)
-    queue = Queue.open(f"sqlite:///{left}/queue.db", node="mx2", exclusive=True)
-    paths = {message.recipients[0].forward_path for message in queue.list().result()}
-    queue.close()
-    assert {"before@example.test", "after@example.test"} <= paths
+        if record.position >= killed_at:
+            cut = record.position + 1
+            expected = {"before@example.test"} | ({"after@example.test"} if cut >= answered_at else set())
+            for number in range(3):
+                found = recipients(tmp_path / f"cut{cut}.{number}", platter.after_a_cut(chance))
+                assert expected <= found, f"cut off at record {cut} of {killed_at} to {answered_at}"
+
+
+def recipients(directory: Path, files: dict[str, bytes]) -> set[str]:
+    """Of what is left; the database must be sound."""
+    directory.mkdir()
+    for name, octets in files.items():
+        (directory / name).write_bytes(octets)
+    connection = sqlite_module().connect(directory / "queue.db")
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    found = {path for (path,) in connection.execute("SELECT forward_path FROM recipient")}
+    connection.close()
+    shutil.rmtree(directory)
+    return found
 
 
 @both_ways
