@@ -168,15 +168,22 @@ class _Member:
             self._part()
             if self._is_leaving:
                 return
-            maillog.trouble(
-                "accepting process",
-                f"number {self._number + 1} ended with status {status}",
-                "Another takes its place; its senders will come again.",
-            )
-            delay = FIRST_DELAY_SECONDS if time.monotonic() - began > LIVED_SECONDS else delay
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_SECONDS)
-            await self._spawn()
+            self._complain(f"number {self._number + 1} ended with status {status}")
+            if time.monotonic() - began > LIVED_SECONDS:
+                delay = FIRST_DELAY_SECONDS
+            while True:
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+                try:
+                    await self._spawn()
+                    break
+                except OSError as error:
+                    self._part()
+                    self._complain(f"number {self._number + 1} cannot be started: {error}")
+
+    @staticmethod
+    def _complain(what: str) -> None:
+        maillog.trouble("accepting process", what, "Another takes its place; its senders will come again.")
 
     def _part(self) -> None:
         """The process is gone or going: nothing more comes from it."""
