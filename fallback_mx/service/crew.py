@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fallback_mx import maillog
+from fallback_mx import entrance, maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Setup, States, Tally
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.web.metrics import Metrics
-from mxqueue import BytesContent, Envelope, FileContent
+from mxqueue import BytesContent, Envelope, FileContent, QueueUnavailable
 
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0
@@ -215,7 +215,10 @@ class _Member:
                 envelopes, BytesContent(octets, digest), lambda error: self._answer(channel, number, error)
             )
             return
-        assert descriptor is not None
+        if descriptor is None:
+            # It was sent, and we were out of descriptors.
+            self._answer(channel, number, QueueUnavailable("out of file descriptors", entrance.ADVICE))
+            return
         content = FileContent(descriptor, size, digest)
 
         def then(error: Exception | None) -> None:

@@ -183,7 +183,7 @@ class Relay:
 
     def rss(self) -> int:
         """The most memory that was ever resident, in bytes, of the service and the processes it started."""
-        return sum(_high_water_mark(pid) for pid in _family(self.pid))
+        return sum(_high_water_mark(pid) for pid in family(self.pid))
 
     def primary_state(self, name: str = "main") -> str:
         """What the monitor makes of a primary: "up", "falling", "down", "rising" or "unknown"."""
@@ -235,9 +235,9 @@ def _table(header: str, values: Mapping[str, object]) -> str:
     return "\n".join([header, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(descendant for child in children for descendant in _family(int(child)))]
+    return [pid, *(descendant for child in children for descendant in family(int(child)))]
 
 
 def _high_water_mark(pid: int) -> int:
