@@ -2,7 +2,8 @@
 
 A frame is four octets of length, one that says whether a descriptor comes with it, and a pickled value. Both ends are
 processes of one service, started by it: what arrives is trusted. What is sent in one turn of the event loop goes out
-together. When the other end is gone `on_end` is called, once; what is sent after that is dropped.
+together. When the other end is gone `on_end` is called, once; what is sent after that is dropped. A process that may
+have no more descriptors gets the frame without the one that came with it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _unpickle = pickle.loads
 
 
 class Channel:
-    """One end. `on_frame(value, descriptor)` is called on the event loop; a descriptor is the callee's to close."""
+    """One end. `on_frame(value, descriptor)` is called on the event loop; a descriptor is the callee's to close.
+
+    The descriptor is None where none was sent, and where it was lost.
+    """
 
     def __init__(
         self, end: socket.socket, on_frame: Callable[[Any, int | None], None], on_end: Callable[[], None]
@@ -36,7 +40,7 @@ class Channel:
         self._on_frame = on_frame
         self._on_end = on_end
         self._input = bytearray()
-        self._descriptors: deque[int] = deque()
+        self._descriptors: deque[int | None] = deque()
         self._output: deque[tuple[bytes, int | None]] = deque()
         self._is_flushing = False
         self._is_blocked = False
@@ -69,8 +73,10 @@ class Channel:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
-        while self._descriptors:
-            os.close(self._descriptors.popleft())
+        for descriptor in self._descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptors.clear()
 
     # Out --------------------------------------------------------------------------------------------------------
 
@@ -116,18 +122,21 @@ class Channel:
 
     def _read(self) -> None:
         try:
-            count, ancillary, _, _ = self._socket.recvmsg_into(
+            count, ancillary, flags, _ = self._socket.recvmsg_into(
                 [self._buffer], socket.CMSG_LEN(MOST_DESCRIPTORS * _INT_SIZE)
             )
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            count, ancillary = 0, []
+            count, ancillary, flags = 0, [], 0
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 rights = array.array("i")
                 rights.frombytes(data[: len(data) - len(data) % _INT_SIZE])
                 self._descriptors.extend(rights)
+        if flags & socket.MSG_CTRUNC:
+            # A read ends with the piece that brought a descriptor: there is one at most, and we could not have it.
+            self._descriptors.append(None)
         if count == 0:
             self._end()
             return

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fallback_mx import maillog
+from fallback_mx import entrance, maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Seen, Setup, States, Tally
 from fallback_mx.rules.health import State
@@ -24,7 +24,7 @@ from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.crowd import forget, share_memory
 from fallback_mx.smtp.passage import Observe
 from fallback_mx.web.metrics import Metrics
-from mxqueue import BytesContent, FileContent
+from mxqueue import BytesContent, FileContent, QueueUnavailable
 
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0
@@ -225,7 +225,10 @@ class _Member:
                 envelopes, BytesContent(octets, digest), lambda error: self._answer(channel, number, error)
             )
             return
-        assert descriptor is not None
+        if descriptor is None:
+            # It was sent, and we were out of descriptors.
+            self._answer(channel, number, QueueUnavailable("out of file descriptors", entrance.ADVICE))
+            return
         content = FileContent(descriptor, size, digest)
 
         def then(error: Exception | None) -> None:

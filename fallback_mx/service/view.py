@@ -43,7 +43,7 @@ class ServiceView:
     async def ready(self) -> Sequence[Check]:
         return (
             await self._database(),
-            Check("space", self._space.has_room(0), self._space.describe()),
+            Check("space", self._space.has_room(0) and self._space.takes_files, self._space.describe()),
             Check("listener", self._front.listening),
         )
 

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from fallback_mx.entrance import Entrance
 from fallback_mx.rules import trace
 from fallback_mx.rules.admission import Verdict, WhenUp, admit
 from fallback_mx.rules.health import State
@@ -30,7 +31,8 @@ from fallback_mx.smtp.session import Session
 from fallback_mx.smtp.transaction import Bounds
 from mxqueue import Envelope, ReportRequest, Spool, SpoolMemory
 
-BACKLOG = 1024
+# For files, the database and deliveries, which share the process with the sessions.
+RESERVED_DESCRIPTORS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class Listener:
         self._passages = Passages(observe, clock)
         self._commits = commits
         self._clock = clock
-        self._servers: list[asyncio.Server] = []
+        self._entrance = Entrance("listener", lambda: Session(self), RESERVED_DESCRIPTORS)
         self._sessions: set[Session] = set()
         self._committing = 0
         self._stopping = False
@@ -159,31 +161,24 @@ class Listener:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Listen on these sockets, see `ports.open_ports`."""
-        for one in sockets:
-            server = await self.loop.create_server(lambda: Session(self), sock=one, backlog=BACKLOG)
-            self._servers.append(server)
+        await self._entrance.open(sockets)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        return [one.getsockname()[:2] for server in self._servers for one in server.sockets]
+        return self._entrance.addresses
 
     @property
     def listening(self) -> bool:
-        return bool(self._servers) and all(server.is_serving() for server in self._servers)
+        return self._entrance.is_open
 
     @property
     def sessions(self) -> int:
         return len(self._sessions)
 
-    def _close_servers(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-
     async def stop(self, grace_seconds: float) -> None:
         """Stop taking connections and end the sessions, the last of them by force when the grace time is over."""
         self._stopping = True
-        self._close_servers()
+        self._entrance.close()
         for session in list(self._sessions):
             session.tell_to_leave()
         if self._sessions or self._committing:

@@ -19,10 +19,13 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from fallback_mx.entrance import Entrance
+
 CONNECTIONS = 100
 HEAD_OCTETS = 16 * 1024
 PATIENCE_SECONDS = 10.0
 STOP_SECONDS = 3
+RESERVED_DESCRIPTORS = 8  # fewer than the listener's: health is shown while it rests
 
 
 class HttpListenError(Exception):
@@ -62,10 +65,21 @@ class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._entrance = Entrance("http", self._protocol, RESERVED_DESCRIPTORS)
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        await self._entrance.open(sockets or [])
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._entrance.close()
+        await super().shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

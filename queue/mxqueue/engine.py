@@ -23,6 +23,7 @@ from mxqueue.errors import AlreadyServed, NoQueue, QueueError, QueueUnavailable,
 
 BUSY_TIMEOUT_SECONDS = 5
 READERS = 4
+_PIECE_OCTETS = 1024 * 1024
 
 # A server that vanishes without a word (power, partition) is given up after half a minute: libpq, "Connection
 # Parameter Key Words".
@@ -143,6 +144,27 @@ def make_engine(url: str, *, writes: bool) -> Engine:
     )
     _configure_sqlite(engine, writes=writes)
     return engine
+
+
+def write_log_again(engine: Engine, path: Path) -> None:
+    """Write the octets of SQLite's log to the disk once more, as they are.
+
+    A service that was killed after a sync had failed leaves a log that the kernel takes for written where it is not.
+    What is committed from now on comes behind that, and would be lost with it when the power is cut. Nobody else
+    writes meanwhile: the transaction has the lock for it. Raises OSError where the disk still fails.
+    """
+    log = path.with_name(path.name + "-wal")
+    with engine.begin():
+        if not log.exists():
+            return
+        descriptor = os.open(log, os.O_RDWR)
+        try:
+            offset = 0
+            while piece := os.pread(descriptor, _PIECE_OCTETS, offset):
+                offset += os.pwrite(descriptor, piece, offset)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _configure_sqlite(engine: Engine, *, writes: bool) -> None:

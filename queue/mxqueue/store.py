@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from mxqueue import contents, edits, intake, leases, migrate, pieces, views
 from mxqueue.causes import classify
-from mxqueue.engine import READERS, create_private_file, database_path, lock, make_engine
+from mxqueue.engine import READERS, create_private_file, database_path, lock, make_engine, write_log_again
 from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable
 from mxqueue.ids import Ids
 from mxqueue.model import (
@@ -62,7 +62,7 @@ class Queue:
         self._ids = Ids(clock)
         self.writer = Writer(self._write_engine)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="mxqueue-reader")
-        self._checkpointer = Checkpointer(self.path) if self.path is not None else None
+        self._checkpointer = Checkpointer(self.path, self.writer.latch) if self.path is not None else None
 
     @classmethod
     def open(
@@ -91,6 +91,8 @@ class Queue:
         try:
             engine = make_engine(url, writes=True)
             try:
+                if path is not None and exclusive:
+                    write_log_again(engine, path)
                 for one in migrations:
                     (migrate.prepare if exclusive else migrate.check)(engine, one)
                 if held_lock is not None:

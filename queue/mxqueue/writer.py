@@ -3,13 +3,16 @@
 Work is queued, taken in batches, and committed as one transaction; then, and only then, its futures are resolved.
 When a batch fails for what one piece of work asked, it is rolled back and tried again one piece at a time, so that
 a bad row fails alone. When the storage itself fails the whole batch fails: after a disk error nothing is retried
-as if it were fine, the writer refuses work until it is restarted (what fsync reported once it may not report twice).
+as if it were fine, the writer refuses work until it is restarted (what fsync reported once it may not report twice),
+and so it does when a checkpoint meets one. A disk that is full or read-only is another matter: what it refused to take
+it has not half taken, and it is asked again with the next batch.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -22,8 +25,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from mxqueue.causes import classify, may_be_repeated
-from mxqueue.engine import BUSY_TIMEOUT_SECONDS, sqlite_module
-from mxqueue.errors import QueueError, QueueFull, QueueUnavailable, StorageFailed
+from mxqueue.engine import BUSY_TIMEOUT_SECONDS, database_path, sqlite_module
+from mxqueue.errors import READ_ONLY_ADVICE, QueueError, QueueFull, QueueUnavailable, StorageFailed
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -32,6 +35,8 @@ BATCH_JOBS = 500
 BATCH_OCTETS = 32 * 1024 * 1024
 ATTEMPTS = 3
 NO_ROOM_OCTETS = 1024 * 1024
+_SYNC_ERRORS = frozenset({"SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC"})
+_READ_ERRORS = frozenset({"SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ"})
 
 type_Bulk = Callable[[Connection, list[Any]], list[Any]]
 
@@ -53,6 +58,7 @@ class Writer:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._path = database_path(engine.url.render_as_string(hide_password=False))
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
         # Nothing may be queued behind the end mark: nobody would ever answer it.
@@ -80,6 +86,10 @@ class Writer:
                 return job.future
         job.future.set_exception(QueueUnavailable("the queue is closed"))
         return job.future
+
+    def latch(self, failure: StorageFailed) -> None:
+        """Refuse all work from now on: the disk has failed."""
+        self._latched = self.trouble = failure
 
     def close(self) -> None:
         """Finish what was submitted, then stop."""
@@ -115,14 +125,12 @@ class Writer:
         try:
             results = self._commit(batch)
         except Exception as error:
-            failure = classify(error)
-            if isinstance(failure, StorageFailed) and _has_no_room(self._engine):
-                failure = QueueFull(str(failure))
+            failure = _judge(error, self._path)
             if failure is not error:
                 failure.__cause__ = error
             if isinstance(failure, StorageFailed):
-                self._latched = failure
-            if isinstance(failure, StorageFailed | QueueFull | QueueUnavailable):
+                self.latch(failure)
+            elif isinstance(failure, QueueFull | QueueUnavailable):
                 self.trouble = failure
             elif len(batch) > 1:
                 for job in batch:
@@ -130,7 +138,8 @@ class Writer:
                 return
             _fail(batch, failure)
             return
-        self.trouble = None
+        # A checkpoint may have met a disk error meanwhile: that stands.
+        self.trouble = self._latched
         for job, result in zip(batch, results, strict=True):
             job.future.set_result(result)
 
@@ -162,11 +171,34 @@ def _apply(connection: Connection, batch: list[_Job]) -> list[Any]:
     return results
 
 
-def _has_no_room(engine: Engine) -> bool:
-    """Whether the disk is full: SQLite says "disk I/O error" where the index of its log (-shm) cannot grow."""
-    if engine.dialect.name != "sqlite" or engine.url.database is None:
-        return False
-    return shutil.disk_usage(Path(engine.url.database).parent).free < NO_ROOM_OCTETS
+def _judge(error: Exception, path: Path | None) -> QueueError:
+    """What a failed transaction on the database at `path` comes to.
+
+    SQLite says "disk I/O error" too where the disk is full and the index of its log (-shm) cannot grow, and where the
+    disk is read-only. A sync that failed is never one of these, whatever else is true of the disk.
+    """
+    failure = classify(error)
+    if path is None or not isinstance(failure, StorageFailed) or _sqlite_name(error) in _SYNC_ERRORS:
+        return failure
+    if shutil.disk_usage(path.parent).free < NO_ROOM_OCTETS:
+        return QueueFull(str(failure))
+    if _is_read_only(path.parent):
+        return QueueUnavailable(f"{path.parent} is read-only", READ_ONLY_ADVICE)
+    return failure
+
+
+def _sqlite_name(error: Exception) -> str:
+    return getattr(getattr(error, "orig", error), "sqlite_errorname", "")
+
+
+def _is_read_only(directory: Path) -> bool:
+    """Whether nothing can be written there. What the mount says is not asked: after an error the kernel may refuse
+    writes on what is still mounted for writing."""
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return False
+    except OSError as error:
+        return error.errno == errno.EROFS
 
 
 def _fail(batch: list[_Job], failure: QueueError) -> None:
@@ -181,10 +213,17 @@ class Checkpointer:
     """Moves SQLite's write-ahead log into the database, off the path of a commit.
 
     A passive checkpoint never waits, but under steady load it never catches up either: past `restart_octets` one
-    that briefly holds writers back lets the log begin anew.
+    that briefly holds writers back lets the log begin anew. A disk error is told to `on_failure`.
     """
 
-    def __init__(self, path: Path, passive_octets: int = 8 << 20, restart_octets: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_failure: Callable[[StorageFailed], None],
+        passive_octets: int = 8 << 20,
+        restart_octets: int = 256 << 20,
+    ) -> None:
+        self._on_failure = on_failure
         self._wal = path.with_name(path.name + "-wal")
         self._path = path
         self._passive_octets = passive_octets
@@ -209,8 +248,13 @@ class Checkpointer:
             if octets < self._passive_octets or octets == done_at_octets:
                 continue
             mode = "RESTART" if octets > self._restart_octets else "PASSIVE"
-            # Busy, full or failing: the log keeps everything until the next round.
-            with contextlib.suppress(module.Error):
+            try:
                 connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
                 done_at_octets = octets
+            except module.Error as error:
+                # Busy, full or unreadable: the log keeps everything until the next round.
+                failure = _judge(error, self._path)
+                if isinstance(failure, StorageFailed) and _sqlite_name(error) not in _READ_ERRORS:
+                    self._on_failure(failure)
+                    break
         connection.close()

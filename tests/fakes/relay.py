@@ -44,20 +44,26 @@ def primary(port: int, **settings: object) -> dict[str, object]:
 
 
 class Relay:
-    """One service. It can be killed, stopped and started again on the same database and the same ports."""
+    """One service. It can be killed, stopped and started again on the same database and the same ports.
+
+    `environment` is the service's alone: `cli` does not get it.
+    """
 
     def __init__(
         self,
         *primaries: Mapping[str, object],
         server: Mapping[str, object] | None = None,
         storage: Mapping[str, object] | None = None,
+        database_directory: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="relay-"))
         self.port = free_port()
         self.http_port = free_port()
         self.config_file = self.directory / "fallback-mx.toml"
         self.log_file = self.directory / "log"
-        self.url = f"sqlite:///{self.directory / 'queue.db'}"
+        self.url = f"sqlite:///{(database_directory or self.directory) / 'queue.db'}"
+        self._own_environment = dict(environment or {})
         tables: list[tuple[str, Mapping[str, object]]] = [
             ("[server]", {"hostname": "relay.example.net", "listen": [f"127.0.0.1:{self.port}"], **(server or {})}),
             ("[storage]", {"url": self.url, **(storage or {})}),
@@ -105,7 +111,7 @@ class Relay:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
-                env=self._environment(),
+                env={**self._environment(), **self._own_environment},
             )
         self.wait_for(self._is_ready, "/readyz says 200", timeout, interval=0.05)
 
@@ -136,6 +142,14 @@ class Relay:
         """`/status.json` as it stands now."""
         document: dict[str, Any] = json.loads(self._get("/status.json"))
         return document
+
+    def http(self, path: str) -> tuple[int, str]:
+        """What a GET is answered: status and body."""
+        try:
+            return 200, self._get(path)
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read().decode()
 
     def queue_count(self) -> int:
         """Messages still ours to look after. Read from the database: what HTTP says may be a second old."""
@@ -169,12 +183,12 @@ class Relay:
 
     def rss(self) -> int:
         """The most memory that was ever resident, in bytes, of the service and the processes it started."""
-        return sum(_high_water_mark(pid) for pid in _family(self.pid))
+        return sum(_high_water_mark(pid) for pid in family(self.pid))
 
     def primary_state(self, name: str = "main") -> str:
         """What the monitor makes of a primary: "up", "falling", "down", "rising" or "unknown"."""
-        states = (row["state"] for row in self.status()["primaries"] if row["name"] == name)
-        return str(next(states, "unknown"))  # it is not listed before something of it is on record
+        (state,) = (row["state"] for row in self.status()["primaries"] if row["name"] == name)
+        return str(state)
 
     def wait_for(self, fact: Callable[[], bool], what: str, timeout: float = 30, interval: float = 0.1) -> None:
         """Until the fact holds, however long that takes within `timeout`; dead services are noticed at once."""
@@ -220,9 +234,9 @@ def _table(header: str, values: Mapping[str, object]) -> str:
     return "\n".join([header, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(descendant for child in children for descendant in _family(int(child)))]
+    return [pid, *(descendant for child in children for descendant in family(int(child)))]
 
 
 def _high_water_mark(pid: int) -> int:

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -20,10 +21,12 @@ def content(token: str) -> bytes:
 
 
 class Senders:
-    """`promises` is what was answered with 250: the token of each queue id."""
+    """`promises` is what was answered with 250: the token of each queue id, and in `promised_at` the time by `clock`."""
 
-    def __init__(self, port: int, sessions: int = 6) -> None:
+    def __init__(self, port: int, sessions: int = 6, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.promises: dict[str, str] = {}
+        self.promised_at: dict[str, int] = {}
+        self._clock = clock
         self._port = port
         self._is_over = threading.Event()
         self._threads = [threading.Thread(target=self._work, args=(number,)) for number in range(sessions)]
@@ -63,6 +66,7 @@ class Senders:
         found = re.search(r"Queued as (\w+)", final)
         assert found is not None, final
         self.promises[found[1]] = token
+        self.promised_at[found[1]] = self._clock()
 
 
 class _Cut(Exception):
