@@ -81,11 +81,11 @@ class Session(Reception):
         command = self._commands.get(verb)
         if command is None:
             self.fault("500 5.5.2 Command not recognized")
-        elif argument is None:
+        elif argument is None and verb != b"BDAT":
             self.fault("501 5.5.2 Only printable characters are understood here")
         else:
             try:
-                command(self, argument)
+                command(self, argument or "")
             except Refusal as refusal:
                 self._refuse(refusal)
             except Exception as error:

@@ -296,4 +296,6 @@ class Wire(SMTP, Hearer):
         self.transport = transport
         self.is_tls = True
         self._is_reading = True
+        # Where it was choked before, nobody tells us that it reads again: that goes to what lies below the TLS by then.
+        self._is_choked = False
         self._input.clear()
