@@ -45,7 +45,7 @@ recipients_edit.register(recipients)
 recipients_verify.register(recipients)
 
 
-@recipients.command("list")
+@recipients.command("list", short_help="List what is known of recipients.")
 @config_option
 @json_option
 @click.option("--lists", is_flag=True, help="The lists themselves: where from, how large, how old.")

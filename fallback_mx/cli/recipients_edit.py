@@ -57,7 +57,7 @@ class _StandardInput:
             into.write(block)
 
 
-@click.command("import")
+@click.command("import", short_help="Import a list in place of the one that is there.")
 @config_option
 @json_option
 @click.option("--primary", metavar="NAME", help="Whose list it is; needed where there are several.")
@@ -127,7 +127,7 @@ def _tell(imported: Imported, primary: str, as_json: bool) -> int:
 # Forgetting -----------------------------------------------------------------------------------------------------
 
 
-@click.command()
+@click.command(short_help="Forget what was learned, or a whole list.")
 @config_option
 @json_option
 @click.option("--primary", metavar="NAME", help="What is known of this primary's recipients.")

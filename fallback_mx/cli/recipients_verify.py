@@ -71,7 +71,7 @@ def read_address(text: str) -> Address:
         raise click.UsageError(f"{visible(text)[:80]} is not an address: {reason}.") from None
 
 
-@click.command()
+@click.command(short_help="Ask the primary about recipients now.")
 @config_option
 @json_option
 @click.option("--no-ask", is_flag=True, help="Show what is known, and leave the primary alone.")
