@@ -22,7 +22,7 @@ import uvloop
 from fallback_mx import maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
-from fallback_mx.accepting.words import Leave, Ready, Seen, Setup, States, Tally, envelope_values
+from fallback_mx.accepting.words import Leave, Ready, Seen, Setup, States, Tally
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import tls
 from fallback_mx.smtp.crowd import Crowd
@@ -138,8 +138,7 @@ class _Process:
         self._waiting[self._number] = then
         descriptor = spool.descriptor
         octets = b"".join(spool.chunks()) if descriptor is None else None
-        carried = [envelope_values(envelope) for envelope in envelopes]
-        self._channel.send((self._number, carried, spool.size, spool.sha256, octets), descriptor)
+        self._channel.send((self._number, envelopes, spool.size, spool.sha256, octets), descriptor)
 
     def _on_frame(self, frame: Any, descriptor: int | None) -> None:
         if type(frame) is list:

@@ -92,8 +92,9 @@ class House:
         stop = asyncio.Event()
         self._build(stop)
         try:
-            await self._start()
+            # First of all: a signal in the middle of a start ends in an ordered stop too.
             with self._signals(stop):
+                await self._start()
                 self._has_started = True
                 maillog.service_started(
                     version=__version__,
