@@ -67,8 +67,9 @@ def list_(
 ) -> int:
     """List what each source says of addresses.
 
-    Lists come first, then what the primary said itself. An address may stand there several times; `recipients verify` shows what it comes to. `*@example.org` is the whole
-    domain: catch-all, or bad where the primary refuses made-up addresses.
+    Lists come first, then what the primary said itself. An address may stand there several times; `recipients
+    verify` shows what it comes to. `*@example.org` is the whole domain: catch-all, or bad where the primary refuses
+    made-up addresses.
 
     \b
     Examples:

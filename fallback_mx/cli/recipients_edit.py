@@ -66,8 +66,9 @@ class _StandardInput:
 def import_(file: str | None, primary: str | None, force: bool, as_json: bool) -> int:
     """Import a list in place of the one that is there.
 
-    It is a file, `-` for standard input, or without either the configured source. A list that would undo the old one is refused without --force. Bad lines are named, and the exit code is then 5; the
-    other addresses are in force. A primary with a configured source gets that one's list again at its next reading.
+    It is a file, `-` for standard input, or without either the configured source. A list that would undo the old
+    one is refused without --force. Bad lines are named, and the exit code is then 5; the other addresses are in
+    force. A primary with a configured source gets that one's list again at its next reading.
 
     \b
     Examples:
