@@ -65,10 +65,11 @@ def list_(
     limit: int | None,
     as_json: bool,
 ) -> int:
-    """List what each source says of addresses: lists first, then what the primary said itself.
+    """List what each source says of addresses.
 
-    An address may stand there several times; `recipients verify` shows what it comes to. `*@example.org` is the whole
-    domain: catch-all, or bad where the primary refuses made-up addresses.
+    Lists come first, then what the primary said itself. An address may stand there several times; `recipients
+    verify` shows what it comes to. `*@example.org` is the whole domain: catch-all, or bad where the primary refuses
+    made-up addresses.
 
     \b
     Examples:
