@@ -15,7 +15,9 @@
 PYTHON ?= python3
 PIP_VERSION := 26.3
 BIN := .venv/bin
+# Debian packages: those that are to be installed, and those that exclude Postfix and are to be unpacked.
 PEERS := postfix swaks
+UNPACKED_PEERS := exim4-daemon-light opensmtpd
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -60,8 +62,12 @@ check: install
 peers: install
 	@missing=""; for package in $(PEERS); do \
 	  PATH="$$PATH:/usr/sbin" command -v $$package >/dev/null || missing="$$missing $$package"; done; \
+	perl -MNet::SSLeay -e1 2>/dev/null || missing="$$missing libnet-ssleay-perl"; \
 	if [ -n "$$missing" ]; then \
 	  echo "Debian packages that are missing:$$missing (their tests are skipped; apt-get install$$missing)"; fi
+	@missing=""; for package in $(UNPACKED_PEERS); do [ -d .peers/$$package ] || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "Mail servers that are missing in .peers:$$missing (their tests are skipped; .ci/unpack-peers$$missing)"; fi
 	$(BIN)/python -m pytest tests/peers
 
 bench: install

@@ -27,13 +27,17 @@ from fallback_mx.config_fields import (
     DurationOrZero,
     Endpoint,
     FilePath,
+    GreetingDelay,
     Host,
     HostName,
     Interval,
     Listen,
     ListenOrNone,
     Name,
+    Network,
+    Patience,
     Port,
+    ReturnOrOff,
     Size,
     SizeOrZero,
     StorageUrl,
@@ -69,8 +73,25 @@ class Server(_Table):
     tls_certificate: FilePath | None = Field(default=None, examples=["/etc/ssl/fallback-mx.pem"])
     tls_key: FilePath | None = Field(default=None, examples=["/etc/ssl/private/fallback-mx.key"])
     max_message_size: Size = Field(default=50_000_000, examples=["50MB"])
+    max_header_size: Size = Field(default=256_000, examples=["256kB"])
+    long_lines: Literal["accept", "refuse"] = Field(default="accept", examples=["accept"])
+    max_content_memory: SizeOrZero = Field(default=32_000_000, examples=["32MB"])
     max_connections: Count = Field(default=400, examples=[400])
+    max_connections_per_client: Count = Field(default=100, examples=[100])
+    max_connections_per_network: Count = Field(default=200, examples=[200])
+    max_messages_per_session: Count = Field(default=1000, examples=[1000])
     max_recipients: Count = Field(default=100, examples=[100])
+    max_errors: Count = Field(default=20, examples=[20])
+    max_idle_commands: Count = Field(default=50, examples=[50])
+    command_timeout: Interval = Field(default=timedelta(minutes=5), examples=["5m"])
+    data_timeout: Interval = Field(default=timedelta(minutes=3), examples=["3m"])
+    min_data_rate: SizeOrZero = Field(default=100, examples=["100B"])
+    stress_timeout: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
+    proxy_protocol_from: tuple[Network, ...] = Field(default=(), examples=[["192.0.2.10"]])
+    xclient_from: tuple[Network, ...] = Field(default=(), examples=[["192.0.2.11"]])
+    greeting_delay: GreetingDelay = Field(default=timedelta(0), examples=["5s"])
+    dnsbl: tuple[Domain, ...] = Field(default=(), examples=[["zen.spamhaus.org"]])
+    dnsbl_timeout: Patience = Field(default=timedelta(seconds=2), examples=["2s"])
     workers: Workers = Field(default=0, examples=[0])
 
 
@@ -99,7 +120,10 @@ class Primary(_Table):
     domains: Annotated[tuple[Domain, ...], Field(min_length=1)] = Field(examples=[["example.org"]])
     host: Host | None = Field(default=None, examples=["mail.example.org"])
     port: Port = Field(default=25, examples=[25])
-    when_up: Literal["guard", "accept"] = Field(default="guard", examples=["guard"])
+    when_up: Literal["guard", "proxy", "accept"] = Field(default="guard", examples=["guard"])
+    grace_after: ReturnOrOff = Field(default=timedelta(minutes=10), examples=["10m"])
+    greylist: ReturnOrOff = Field(default=None, examples=["5m"])
+    routing_characters: Literal["refuse", "accept"] = Field(default="refuse", examples=["refuse"])
     interval: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
     rise: Count = Field(default=2, examples=[2])
     fall: Count = Field(default=3, examples=[3])
@@ -159,6 +183,7 @@ def load(
     problems += config_checks.of_primaries(tables)
     if server is not None:
         problems += config_checks.of_listeners(server.listen, http.listen if http else None)
+        problems += config_checks.of_lists(server.dnsbl)
         problems += config_checks.of_loops(tables, server.hostname, server.listen)
     if problems:
         raise ConfigError(path, [_with_origin(problem, origins) for problem in problems])

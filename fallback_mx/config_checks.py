@@ -69,6 +69,15 @@ def of_listeners(smtp: Sequence[Endpoint], http: Endpoint | None) -> list[Proble
     return problems
 
 
+def of_lists(zones: Sequence[str]) -> list[Problem]:
+    """A DNS list is asked once."""
+    return [
+        Problem(f"server.dnsbl[{index}]", f"{quoted(zone)} stands twice", "write it once")
+        for index, zone in enumerate(zones)
+        if zone in zones[:index]
+    ]
+
+
 def of_loops(tables: Tables, hostname: str, listen: Sequence[Endpoint]) -> list[Problem]:
     """A primary that is this very service: mail would go round until its hop count ends it."""
     problems = []

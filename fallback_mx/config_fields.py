@@ -49,7 +49,11 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _duration(value: Any, shortest: timedelta) -> timedelta:
+USUAL_SMTP = Endpoint("0.0.0.0", 25)  # noqa: S104 - a mail exchanger is for everyone
+USUAL_HTTP = Endpoint("127.0.0.1", 8025)
+
+
+def _duration(value: Any, shortest: timedelta, longest: timedelta = timedelta.max) -> timedelta:
     if isinstance(value, int) and not isinstance(value, bool):
         raise unfit(f"is a number without a unit: {value}", f'write a duration in quotes, for example "{value}s"')
     text = _text(value, "10s")
@@ -60,7 +64,15 @@ def _duration(value: Any, shortest: timedelta) -> timedelta:
         raise unfit(wrong, 'write a number and one of ms, s, m, h, d, for example "10s"') from None
     if duration < shortest:
         raise unfit(f"{quoted(value)} is too short", f'write "{format_duration(shortest)}" or more')
+    if duration > longest:
+        raise unfit(f"{quoted(value)} is too long", f'write "{format_duration(longest)}" or less')
     return duration
+
+
+def _duration_or_off(value: Any, shortest: timedelta, longest: timedelta) -> timedelta | None:
+    if value is False or value in ("", "never", "no", "none"):
+        raise unfit(f"{quoted(value)} is not known here", 'write "off"')
+    return None if value == "off" else _duration(value, shortest, longest)
 
 
 def _size(value: Any, smallest: int) -> int:
@@ -146,17 +158,40 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _endpoint(value: Any) -> Endpoint:
+AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(value: Any) -> AnyNetwork:
+    text = _text(value, "192.0.2.10")
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        write = 'write an address such as "192.0.2.10" or a network such as "10.1.0.0/16"'
+        raise unfit(f"{quoted(text)} is not an address or a network", write) from None
+    if network.prefixlen == 0:
+        raise unfit(f"{quoted(text)} is everybody", "write the addresses of those that are to be believed")
+    if "/" in text and _address(text.partition("/")[0]) != network.network_address:
+        raise unfit(f"{quoted(text)} is an address and a network at once", f'write "{network}"')
+    return network
+
+
+def _network_text(network: AnyNetwork) -> str:
+    return str(network.network_address if network.num_addresses == 1 else network)
+
+
+def _endpoint(value: Any, usual: Endpoint) -> Endpoint:
+    """`usual` is what most people write here: advice follows it."""
     if isinstance(value, int) and not isinstance(value, bool):
-        raise unfit(f"{value} is a port alone", f'write an address and a port: "0.0.0.0:{value}"')
-    text = _text(value, "0.0.0.0:25")
+        raise unfit(f"{value} is a port alone", f'write an address and a port: "{usual.host}:{value}"')
+    text = _text(value, str(usual))
     if text.isascii() and text.isdigit():
-        raise unfit(f"{quoted(text)} is a port alone", f'write an address and a port: "0.0.0.0:{text}"')
+        raise unfit(f"{quoted(text)} is a port alone", f'write an address and a port: "{usual.host}:{text}"')
     host, colon, port = text.rpartition(":")
     if ":" in host and not host.startswith("["):
-        raise unfit(f"{quoted(text)} lacks brackets", 'write an IPv6 address in brackets, for example "[::1]:25"')
+        example = quoted(f"[::1]:{usual.port}")
+        raise unfit(f"{quoted(text)} lacks brackets", f"write an IPv6 address in brackets, for example {example}")
     if not colon or not port.isascii() or not port.isdigit():
-        example = quoted(f"{text}:25")
+        example = quoted(_with_usual_port(text, usual))
         raise unfit(f"{quoted(text)} has no port", f"write an address and a port, for example {example}")
     if int(port) > 65535:
         raise unfit(f"{quoted(text)} has a port above 65535", "write a port from 1 to 65535")
@@ -169,8 +204,18 @@ def _endpoint(value: Any) -> Endpoint:
     return Endpoint(_name(host, "an address", "127.0.0.1"), int(port))
 
 
+def _with_usual_port(text: str, usual: Endpoint) -> str:
+    """What somebody who left out the port, or wrote a word in its place, may have meant."""
+    for host in (text, text.rpartition(":")[0]):
+        try:
+            return str(_endpoint(f"{host}:{usual.port}", usual))
+        except PydanticCustomError:
+            continue
+    return str(usual)
+
+
 def _endpoint_or_none(value: Any) -> Endpoint | None:
-    return None if value == "" else _endpoint(value)
+    return None if value == "" else _endpoint(value, USUAL_HTTP)
 
 
 def _storage_url(value: Any) -> str:
@@ -217,6 +262,22 @@ _AS_SIZE = PlainSerializer(format_size, return_type=str)
 Duration = Annotated[timedelta, PlainValidator(partial(_duration, shortest=MILLISECOND)), _AS_DURATION]
 DurationOrZero = Annotated[timedelta, PlainValidator(partial(_duration, shortest=timedelta(0))), _AS_DURATION]
 Interval = Annotated[timedelta, PlainValidator(partial(_duration, shortest=100 * MILLISECOND)), _AS_DURATION]
+# A name server has that long; who waits for us does too.
+Patience = Annotated[
+    timedelta,
+    PlainValidator(partial(_duration, shortest=100 * MILLISECOND, longest=timedelta(seconds=10))),
+    _AS_DURATION,
+]
+# Clients wait for a greeting for five minutes (RFC 5321, section 4.5.3.2.1); few have the patience.
+GreetingDelay = Annotated[
+    timedelta, PlainValidator(partial(_duration, shortest=timedelta(0), longest=timedelta(seconds=30))), _AS_DURATION
+]
+# A try is forgotten after a day: within half of that everybody comes again.
+ReturnOrOff = Annotated[
+    timedelta | None,
+    PlainValidator(partial(_duration_or_off, shortest=timedelta(seconds=1), longest=timedelta(hours=12))),
+    PlainSerializer(lambda delay: "off" if delay is None else format_duration(delay), return_type=str),
+]
 Size = Annotated[int, PlainValidator(partial(_size, smallest=1)), _AS_SIZE]
 SizeOrZero = Annotated[int, PlainValidator(partial(_size, smallest=0)), _AS_SIZE]
 Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
@@ -227,7 +288,10 @@ HostName = Annotated[str, PlainValidator(_host_name)]
 Name = Annotated[str, PlainValidator(_label)]
 FilePath = Annotated[Path, PlainValidator(_file_path), PlainSerializer(str, return_type=str)]
 Host = Annotated[str, PlainValidator(_host)]
-Listen = Annotated[Endpoint, PlainValidator(_endpoint), PlainSerializer(str, return_type=str)]
+Listen = Annotated[
+    Endpoint, PlainValidator(partial(_endpoint, usual=USUAL_SMTP)), PlainSerializer(str, return_type=str)
+]
+Network = Annotated[AnyNetwork, PlainValidator(_network), PlainSerializer(_network_text, return_type=str)]
 ListenOrNone = Annotated[
     Endpoint | None,
     PlainValidator(_endpoint_or_none),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -25,11 +25,15 @@ _PLACE = re.compile(r"at line (\d+), column (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to put right. `key` is "server.listen[0]", "primary[1].interval", "line 3", or "" for the file."""
+    """One thing to put right. `key` is "server.listen[0]", "primary[1].interval", "line 3", or "" for the file.
+
+    `option` is what stands on the command line in the key's place, "" where the value is not from there.
+    """
 
     key: str
     wrong: str
     write: str
+    option: str = ""
 
     def __str__(self) -> str:
         return f"{self.key}: {self.wrong}; {self.write}" if self.key else f"{self.wrong}; {self.write}"
@@ -44,7 +48,17 @@ class ConfigError(Exception):
         self.problems = list(problems)
 
     def __str__(self) -> str:
-        return "\n".join(f"{self.path}: {problem}" for problem in self.problems)
+        return "\n".join(self._line(problem) for problem in self.problems)
+
+    def _line(self, problem: Problem) -> str:
+        if problem.option:
+            return f"{problem.option}: {problem.wrong}; {problem.write}"
+        return f"{self.path}: {problem}"
+
+    def naming(self, options: Mapping[str, str]) -> ConfigError:
+        """The same, with what came from the command line under its option: {"server.listen": "--listen"}."""
+        named = [replace(one, option=options.get(one.key.partition("[")[0], "")) for one in self.problems]
+        return ConfigError(self.path, named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,37 @@ def accepted(
     )
 
 
+def proxied(
+    queue_id: str,
+    *,
+    primary: str,
+    client_address: str,
+    reverse_path: str,
+    forward_paths: Sequence[str],
+    size: int,
+    reply: str,
+) -> None:
+    """A message was played through: the primary took it, and that was the sender's answer. The id is in its trace
+    line alone; it was never in the queue."""
+    _log.info(
+        "proxied",
+        id=queue_id,
+        primary=primary,
+        client=client_address,
+        sender_domain=_domain(reverse_path),
+        recipients=len(forward_paths),
+        size=size,
+        reply=_shown(reply),
+        sender=_person(reverse_path),
+        to=" ".join(forward_paths) if _with_persons else None,
+    )
+
+
+def proxy_failed(primary: str, *, detail: str, ambiguous: bool) -> None:
+    """The primary failed while a transaction was played through to it; it goes on towards the queue."""
+    _log.warning("proxy_failed", primary=primary, detail=_shown(detail), ambiguous=ambiguous or None)
+
+
 def refused(
     reason: str,
     *,
@@ -134,6 +165,18 @@ def refused(
         sender_domain=_domain(reverse_path),
         recipient_domain=_domain(forward_path),
         sender=_person(reverse_path),
+        to=_person(forward_path),
+    )
+
+
+def let_in(reason: str, *, client_address: str, primary: str, forward_path: str) -> None:
+    """A recipient was taken though the primary is up and guards its door. `reason` is the word the metrics use."""
+    _log.info(
+        "let_in",
+        reason=reason,
+        client=client_address,
+        primary=primary,
+        recipient_domain=_domain(forward_path),
         to=_person(forward_path),
     )
 

@@ -48,6 +48,7 @@ class Queued:
 class Primary:
     """One primary now. `since` is None where nobody ever watched; `cause` is what failed, "" while nothing does.
 
+    `drain` is None unless the running service itself says how its drain is doing: that is in no database.
     `is_configured` is False for mail that waits for a primary which the configuration no longer names.
     """
 
@@ -57,7 +58,7 @@ class Primary:
     cause: str = ""
     observation: Observation | None = None
     queued: Queued = Queued()
-    drain: Mapping[str, object] = field(default_factory=dict)
+    drain: Mapping[str, object] | None = None
     is_configured: bool = True
 
 
@@ -207,7 +208,7 @@ def _primary_json(primary: Primary) -> dict[str, Any]:
             "recipients": primary.queued.recipients,
             "oldest_arrived_at": _moment(primary.queued.oldest_arrived_at),
         },
-        "drain": dict(primary.drain),
+        "drain": None if primary.drain is None else dict(primary.drain),
         "configured": primary.is_configured,
     }
 

@@ -22,9 +22,10 @@ import uvloop
 from fallback_mx import maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
-from fallback_mx.accepting.words import Leave, Ready, Setup, States, Tally, envelope_values
+from fallback_mx.accepting.words import Leave, Ready, Seen, Setup, States, Tally
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import tls
+from fallback_mx.smtp.crowd import Crowd
 from fallback_mx.smtp.listener import Listener
 from fallback_mx.space import Space
 from mxqueue import Envelope, Spool
@@ -37,12 +38,13 @@ GRACE_SECONDS = 15.0
 GC_THRESHOLDS = (20_000, 50, 50)
 
 
-def run(control: int, ports: Sequence[int]) -> int:
+def run(control: int, crowd: Crowd, ports: Sequence[int]) -> int:
     """Accept on these descriptors until told to leave by the service at the other end of `control`."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(ConnectionError):
-        uvloop.run(_Process(socket.socket(fileno=control), [socket.socket(fileno=port) for port in ports]).live())
+        opened = [socket.socket(fileno=port) for port in ports]
+        uvloop.run(_Process(socket.socket(fileno=control), crowd, opened).live())
     return 0
 
 
@@ -55,9 +57,24 @@ class _Counted:
         self._is_due = False
         self._opened = self._closed = 0
         self._refused: Counter[str] = Counter()
+        self._proxied: Counter[str] = Counter()
+        self._proxy_failed: Counter[str] = Counter()
+        self._let_in: Counter[tuple[str, str]] = Counter()
 
     def refused(self, reason: str) -> None:
         self._refused[reason] += 1
+        self._note()
+
+    def proxied(self, primary: str) -> None:
+        self._proxied[primary] += 1
+        self._note()
+
+    def proxy_failed(self, primary: str) -> None:
+        self._proxy_failed[primary] += 1
+        self._note()
+
+    def let_in(self, primary: str, reason: str) -> None:
+        self._let_in[primary, reason] += 1
         self._note()
 
     def session_opened(self) -> None:
@@ -75,16 +92,27 @@ class _Counted:
 
     def tell(self) -> None:
         self._is_due = False
-        self._send(Tally(self._opened, self._closed, dict(self._refused)))
+        self._send(
+            Tally(
+                self._opened,
+                self._closed,
+                refused=dict(self._refused),
+                proxied=dict(self._proxied),
+                proxy_failed=dict(self._proxy_failed),
+                let_in=dict(self._let_in),
+            )
+        )
         self._opened = self._closed = 0
-        self._refused.clear()
+        for counter in (self._refused, self._proxied, self._proxy_failed, self._let_in):
+            counter.clear()
 
 
 class _Process:
     """Implements the listener's `Commits` by asking the service."""
 
-    def __init__(self, control: socket.socket, ports: Sequence[socket.socket]) -> None:
+    def __init__(self, control: socket.socket, crowd: Crowd, ports: Sequence[socket.socket]) -> None:
         self._ports = ports
+        self._crowd = crowd
         self._control = control
         self._states: dict[str, State] = {}
         self._waiting: dict[int, Callable[[Exception | None], None]] = {}
@@ -110,8 +138,7 @@ class _Process:
         self._waiting[self._number] = then
         descriptor = spool.descriptor
         octets = b"".join(spool.chunks()) if descriptor is None else None
-        carried = [envelope_values(envelope) for envelope in envelopes]
-        self._channel.send((self._number, carried, spool.size, spool.sha256, octets), descriptor)
+        self._channel.send((self._number, envelopes, spool.size, spool.sha256, octets), descriptor)
 
     def _on_frame(self, frame: Any, descriptor: int | None) -> None:
         if type(frame) is list:
@@ -145,6 +172,8 @@ class _Process:
             has_room=self._space.has_room,
             events=Inbound(self._counted),
             clock=utc_now,
+            crowd=self._crowd,
+            observe=lambda name, observation: self._channel.send(Seen(name, observation)),
         )
         self._starting = asyncio.create_task(self._start(self._listener))
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from fallback_mx.rules.health import State
+from fallback_mx.rules.health import Observation, State
 from fallback_mx.smtp.listener import ListenerSettings
 from mxqueue import Envelope
-
-# A frozen dataclass with slots is pickled field by field, in Python: as a tuple it takes a fifth of the time.
-envelope_values = attrgetter(*(each.name for each in fields(Envelope)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +44,26 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """From an accepting process: what has been counted since the last one."""
+    """From an accepting process: what has been counted since the last one. `let_in` is by primary and reason."""
 
     opened: int = 0
     closed: int = 0
-    refused: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)  # by reason
+    proxied: Mapping[str, int] = field(default_factory=dict)  # by primary
+    proxy_failed: Mapping[str, int] = field(default_factory=dict)
+    let_in: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by primary and reason
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """From an accepting process: what was seen of a primary while mail was played through to it."""
+
+    primary: str
+    observation: Observation
 
 
 # A message is the most frequent frame by far and therefore a bare tuple. From an accepting process:
-# (number, envelopes as tuples, size, SHA-256, octets or None where a descriptor comes with it).
+# (number, envelopes, size, SHA-256, octets or None where a descriptor comes with it).
 # To it, many together: [(number, error or None), ...].
-Message = tuple[int, list[tuple[Any, ...]], int, bytes, bytes | None]
+Message = tuple[int, Sequence[Envelope], int, bytes, bytes | None]
 Answers = list[tuple[int, Exception | None]]

@@ -13,7 +13,7 @@ from fallback_mx.cli.config import config
 from fallback_mx.cli.db import db
 from fallback_mx.cli.demo import demo
 from fallback_mx.cli.exits import Program
-from fallback_mx.cli.options import config_option
+from fallback_mx.cli.options import config_option, json_option_of_group
 from fallback_mx.cli.outage import outage
 from fallback_mx.cli.primary import primary
 from fallback_mx.cli.queue import queue
@@ -24,6 +24,7 @@ from fallback_mx.cli.status import status
 @click.group("fallback-mx", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fallback-mx")
 @config_option
+@json_option_of_group
 def program() -> None:
     """A second mail exchanger that keeps mail safe while the primary is down.
 

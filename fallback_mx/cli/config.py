@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from fallback_mx.cli.exits import DONE, USAGE
-from fallback_mx.cli.options import config_option, config_path, json_option, load_config
+from fallback_mx.cli.options import config_option, config_path, json_option, json_option_of_group, load_config
 from fallback_mx.cli.printing import print_json, say
 from fallback_mx.spoken import counted
 
 
 @click.group()
 @config_option
+@json_option_of_group
 def config() -> None:
     """Check the configuration, or show what it comes to.
 
@@ -26,7 +27,7 @@ def config() -> None:
     """
 
 
-@config.command()
+@config.command(short_help="Say everything that is wrong with the configuration.")
 @config_option
 @json_option
 def check(as_json: bool) -> int:
@@ -59,7 +60,7 @@ def check(as_json: bool) -> int:
     return DONE
 
 
-@config.command()
+@config.command(short_help="Show every setting in force; passwords are hidden.")
 @config_option
 @json_option
 def show(as_json: bool) -> int:

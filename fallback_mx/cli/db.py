@@ -9,7 +9,7 @@ import click
 
 from fallback_mx.cli.exits import DONE, FAILED, complain
 from fallback_mx.cli.opening import migrations, opened
-from fallback_mx.cli.options import config_option, json_option, load_config
+from fallback_mx.cli.options import config_option, json_option, json_option_of_group, load_config
 from fallback_mx.cli.printing import print_json, say
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 @config_option
+@json_option_of_group
 def db() -> None:
     """Create, migrate or check the queue's database.
 
@@ -28,7 +29,7 @@ def db() -> None:
     """
 
 
-@db.command()
+@db.command(short_help="Bring the database's tables to this version.")
 @config_option
 @json_option
 def migrate(as_json: bool) -> int:
@@ -75,7 +76,7 @@ def _migrate(url: str) -> bool:
             raise classify(error) from error
 
 
-@db.command()
+@db.command(short_help="Check that the database is readable, current and whole.")
 @config_option
 @json_option
 def check(as_json: bool) -> int:

@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import click
 
-from fallback_mx.cli.options import config_option
 
-
-@click.command()
-@config_option
+@click.command(short_help="Play an outage from beginning to end.")
 def demo() -> int:
     """Play an outage: a primary goes away, mail arrives, the primary comes back.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from fallback_mx.cli.options import wants_json
 from fallback_mx.visible import visible
 
 DONE = 0
@@ -41,6 +42,14 @@ class Program(click.Group):
         except (Exception, KeyboardInterrupt) as error:
             sys.exit(report(error))
         sys.exit(code if isinstance(code, int) else DONE)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if wants_json(ctx) and command is not None and not any("--json" in one.opts for one in command.params):
+            raise click.UsageError(f"{name} prints nothing that --json could be of use for.", ctx)
+        return name, command, rest
 
 
 def complain(message: str) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "/etc/fallback-mx/fallback-mx.toml"
 CONFIG_VARIABLE = "FALLBACK_MX_CONFIG"
 _KEY = "fallback_mx.config"
+_JSON_KEY = "fallback_mx.json"
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -30,7 +31,25 @@ config_option = click.option(
     help=f"The configuration; otherwise ${CONFIG_VARIABLE}, otherwise {DEFAULT_CONFIG}.",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each item of a list.")
+
+def _remember_json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    # Like --config it may stand before or after the subcommand.
+    if value:
+        context.meta[_JSON_KEY] = True
+    return bool(context.meta.get(_JSON_KEY))
+
+
+_JSON_HELP = "Print JSON, a line for each item of a list."
+json_option = click.option("--json", "as_json", is_flag=True, callback=_remember_json, help=_JSON_HELP)
+# At a group, whose commands have the option above.
+json_option_of_group = click.option(
+    "--json", "as_json", is_flag=True, expose_value=False, callback=_remember_json, help=_JSON_HELP
+)
+
+
+def wants_json(context: click.Context) -> bool:
+    """Whether --json has been given on this command line so far."""
+    return bool(context.meta.get(_JSON_KEY))
 
 
 def config_path() -> str:

@@ -11,7 +11,7 @@ import click
 
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.opening import opened
-from fallback_mx.cli.options import config_option, json_option
+from fallback_mx.cli.options import config_option, json_option, json_option_of_group
 from fallback_mx.cli.printing import print_json, print_table, say, short
 from fallback_mx.cli.status import percent
 from fallback_mx.spoken import duration
@@ -29,6 +29,7 @@ _MONTH = re.compile(r"(\d{4})-(\d{2})")
 
 @click.group()
 @config_option
+@json_option_of_group
 def outage() -> None:
     """Look at the record of outages.
 
@@ -38,7 +39,7 @@ def outage() -> None:
     """
 
 
-@outage.command("list")
+@outage.command("list", short_help="List the outages of a month, and how much of it was up.")
 @config_option
 @json_option
 @click.option("--primary", metavar="NAME", help="Of this primary alone.")

@@ -6,7 +6,7 @@ import click
 
 from fallback_mx.cli.exits import DONE
 from fallback_mx.cli.opening import opened
-from fallback_mx.cli.options import config_option, json_option
+from fallback_mx.cli.options import config_option, json_option, json_option_of_group
 from fallback_mx.cli.printing import print_json, print_table, short
 from fallback_mx.cli.status import read
 
@@ -15,6 +15,7 @@ COLUMNS = ("PRIMARY", "STATE", "SINCE", "NEXT HOP", "WHEN UP", "MESSAGES", "DOMA
 
 @click.group()
 @config_option
+@json_option_of_group
 def primary() -> None:
     """Look at the primaries.
 

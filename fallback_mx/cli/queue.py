@@ -13,8 +13,9 @@ from fallback_mx.cli import queue_edit
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.filters import Selection, filter_options, read_id
 from fallback_mx.cli.opening import opened, walk
-from fallback_mx.cli.options import config_option, json_option
+from fallback_mx.cli.options import config_option, json_option, json_option_of_group
 from fallback_mx.cli.printing import on_terminal, print_json, print_table, say, short
+from fallback_mx.cli.status import read
 from fallback_mx.spoken import octets
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ COUNT_COLUMNS = ("PRIMARY", "STATE", "MESSAGES", "RECIPIENTS", "OLDEST")
 
 @click.group()
 @config_option
+@json_option_of_group
 def queue() -> None:
     """Look at the mail that waits, and change what becomes of it.
 
@@ -131,7 +133,7 @@ def _states(recipients: tuple[Recipient, ...]) -> str:
     return kinds[0] if len(kinds) == 1 else ", ".join(f"{kind} {states.count(kind)}" for kind in kinds)
 
 
-@queue.command()
+@queue.command(short_help="Show one message and all that has happened to it.")
 @config_option
 @json_option
 @click.argument("queue_id", metavar="ID")
@@ -145,16 +147,17 @@ def show(queue_id: str, as_json: bool) -> int:
     """
     from fallback_mx.cli import queue_story
 
-    with opened() as (store, _):
+    with opened() as (store, settings):
         message, ledger = store.show(read_id(queue_id)).result()
-    if as_json:
-        print_json(message_json(message) | queue_story.details_json(message, ledger))
-    else:
-        queue_story.tell(message, ledger)
+        if as_json:
+            print_json(message_json(message) | queue_story.details_json(message, ledger))
+        else:
+            known = {one.name: one.state for one in read(store, settings).primaries if one.is_configured}
+            queue_story.tell(message, ledger, known.get(message.route))
     return DONE
 
 
-@queue.command()
+@queue.command(short_help="Print a message as it will be sent on.")
 @config_option
 @json_option
 @click.option("--damaged", is_flag=True, help="Print what is stored even where its hash no longer fits.")

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallback_mx.cli.printing import print_table, say, short
+from fallback_mx.rules.health import State
 from fallback_mx.spoken import counted, duration, octets
 from fallback_mx.visible import visible
 from mxqueue.model import LedgerEvent, RecipientState
 
 if TYPE_CHECKING:
-    from mxqueue import LedgerRow, Message
+    from mxqueue import LedgerRow, Message, Recipient
 
 # What each ledger event means, in words that need no glossary.
 _STORY = {
@@ -34,15 +35,18 @@ _STORY = {
 }
 
 
-def tell(message: Message, ledger: Sequence[LedgerRow]) -> None:
-    """Print the story of a message."""
+def tell(message: Message, ledger: Sequence[LedgerRow], state: State | None) -> None:
+    """Print the story of a message. `state` is its primary's, None where the primary is not configured."""
     age = datetime.now(UTC) - message.arrived_at
     say(f"{message.id}  {octets(message.size)} for {message.route}")
     say(f"from      {message.reverse_path or '<> (the null reverse-path)'}")
     say(f"arrived   {short(message.arrived_at)}, {duration(age)} ago, at {message.node}")
     say(f"client    {message.client_address or 'unknown'}, which called itself {message.helo or 'nothing'}")
     click.echo()
-    rows = [_recipient_row(recipient) for recipient in message.recipients]
+    rows = [
+        (one.forward_path, one.state.value, one.attempts, _next_attempt(one, message.route, state), one.last_reply)
+        for one in message.recipients
+    ]
     print_table(("TO", "STATE", "ATTEMPTS", "NEXT ATTEMPT", "LAST REPLY"), rows, right=("ATTEMPTS",))
     click.echo()
     say(f"{counted(len(ledger), 'entry', 'entries')} in the ledger:")
@@ -50,13 +54,19 @@ def tell(message: Message, ledger: Sequence[LedgerRow]) -> None:
         say(f"{short(row.at)}  {row.forward_path}  {_told(row)}")
 
 
-def _recipient_row(recipient: Any) -> tuple[object, ...]:
-    waits = recipient.state is RecipientState.PENDING
-    if waits and recipient.lease_until is not None and recipient.lease_until > datetime.now(UTC):
-        when = f"now, by {recipient.lease_owner}"
-    else:
-        when = short(recipient.not_before) if waits else ""
-    return (recipient.forward_path, recipient.state.value, recipient.attempts, when, recipient.last_reply)
+def _next_attempt(recipient: Recipient, primary: str, state: State | None) -> str:
+    """When it is tried next, as far as that is known: never a moment that has passed."""
+    now = datetime.now(UTC)
+    if recipient.state is not RecipientState.PENDING:
+        return ""
+    if recipient.lease_until is not None and recipient.lease_until > now:
+        return f"now, by {recipient.lease_owner}"
+    if state is None:
+        return f"none, {primary} is not configured"
+    if state is not State.UP:
+        # Whatever its backoff: what waits is made due when the primary comes back.
+        return f"when {primary} is up"
+    return short(recipient.not_before) if recipient.not_before > now else "due now"
 
 
 def _told(row: LedgerRow) -> str:

@@ -6,8 +6,10 @@ import click
 
 from fallback_mx.cli.options import config_option, config_path
 
+OPTIONS = {"server.listen": "--listen", "http.listen": "--http", "storage.url": "--storage"}
 
-@click.command()
+
+@click.command(short_help="Run the service until SIGTERM or Ctrl-C.")
 @config_option
 @click.option(
     "--listen", multiple=True, metavar="ADDRESS:PORT", help="Take mail here, not where [server] says; repeat."
@@ -29,14 +31,13 @@ def serve(listen: tuple[str, ...], http: str | None, storage: str | None, log_le
       fallback-mx serve --listen 127.0.0.1:2525 --http 127.0.0.1:8025 --storage sqlite:///var/queue.db
     """
     from fallback_mx import maillog, service
+    from fallback_mx.config import ConfigError
 
-    overrides: dict[str, object] = {}
-    if listen:
-        overrides["server.listen"] = list(listen)
-    if http is not None:
-        overrides["http.listen"] = http
-    if storage is not None:
-        overrides["storage.url"] = storage
+    given: dict[str, object] = {"server.listen": list(listen) or None, "http.listen": http, "storage.url": storage}
+    overrides = {key: value for key, value in given.items() if value is not None}
     maillog.configure(log_level, as_json=log_json)
     maillog.capture_libraries()
-    return service.run(config_path(), overrides)
+    try:
+        return service.run(config_path(), overrides)
+    except ConfigError as error:
+        raise error.naming({key: OPTIONS[key] for key in overrides}) from None

@@ -11,16 +11,23 @@ class WhenUp(StrEnum):
     """What happens to mail that comes to us while the primary is up."""
 
     GUARD = "guard"  # sent to the primary: spammers go to the last MX first to get round its filters
+    PROXY = "proxy"  # played through to the primary as it comes: its replies are the sender's
     ACCEPT = "accept"  # taken, and delivered at once
 
 
 class Verdict(StrEnum):
     TAKE = "take"
     USE_PRIMARY = "use_primary"
+    PLAY_THROUGH = "play_through"
 
 
 def admit(when_up: WhenUp, state: State) -> Verdict:
-    """TAKE unless the primary is known to be up and guards its door. Not knowing is a reason to take mail."""
-    if state is State.UP and when_up is WhenUp.GUARD:
-        return Verdict.USE_PRIMARY
-    return Verdict.TAKE
+    """TAKE unless the primary is known to be up and wants its say. Not knowing is a reason to take mail."""
+    return _WHILE_UP[when_up] if state is State.UP else Verdict.TAKE
+
+
+_WHILE_UP = {
+    WhenUp.GUARD: Verdict.USE_PRIMARY,
+    WhenUp.PROXY: Verdict.PLAY_THROUGH,
+    WhenUp.ACCEPT: Verdict.TAKE,
+}

@@ -8,7 +8,7 @@ everybody, so it is tried again too, until `recovery_guard` has passed. (RFC 532
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -30,10 +30,14 @@ class OnRefusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete SMTP reply. `text` is printable; the lines of a reply that had several are joined by a blank."""
+    """A complete SMTP reply. `text` is printable; the lines of a reply that had several are joined by a blank.
+
+    `lines` has them one by one, for those who hand the reply on; it may be left empty where there is but one.
+    """
 
     code: int
     text: str
+    lines: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}".rstrip()

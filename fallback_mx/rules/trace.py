@@ -1,4 +1,4 @@
-"""The Received line we add, and the count of those that are there already (RFC 5321, sections 4.4 and 6.3)."""
+"""The Received line we add (RFC 5321, section 4.4), and how many may be there already (section 6.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import lru_cache
 
 MAX_HOPS = 50
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:\[\]-]")
-_RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 def address_literal(client_address: str) -> str:
@@ -26,8 +25,8 @@ def _date(at: datetime) -> str:
 def received(*, helo: str, client_address: str, hostname: str, protocol: str, queue_id: str, at: datetime) -> bytes:
     """The Received line of one message, CRLF included, folded to stay under 78 octets where it can.
 
-    `protocol` is a name of RFC 3848 (SMTP, ESMTP, ESMTPS). What the client called itself is a claim and is kept
-    as one; what its connection came from is in the brackets.
+    `protocol` is a name of RFC 3848 (SMTP, ESMTP, ESMTPS) or of RFC 6531 (UTF8SMTP, UTF8SMTPS). What the client called
+    itself is a claim and is kept as one; what its connection came from is in the brackets.
     """
     claimed = _UNSAFE.sub("?", helo)[:255] or "unknown"
     return (
@@ -35,11 +34,3 @@ def received(*, helo: str, client_address: str, hostname: str, protocol: str, qu
         f"\tby {hostname} (Fallback MX) with {protocol} id {queue_id};\r\n"
         f"\t{_date(at.replace(microsecond=0))}\r\n"
     ).encode("ascii", "replace")
-
-
-def hops(head: bytes) -> int:
-    """How many Received lines stand in the header at the start of this content."""
-    if head.startswith(b"\r\n"):
-        return 0
-    header, _, _ = head.partition(b"\r\n\r\n")
-    return len(_RECEIVED.findall(header))

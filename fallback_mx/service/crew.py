@@ -18,11 +18,13 @@ from typing import Any
 
 from fallback_mx import entrance, maillog
 from fallback_mx.accepting.channel import Channel
-from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Setup, States, Tally
+from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Seen, Setup, States, Tally
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
+from fallback_mx.smtp.crowd import forget, share_memory
+from fallback_mx.smtp.passage import Observe
 from fallback_mx.web.metrics import Metrics
-from mxqueue import BytesContent, Envelope, FileContent, QueueUnavailable
+from mxqueue import BytesContent, FileContent, QueueUnavailable
 
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0
@@ -45,11 +47,15 @@ class Crew:
         commits: QueueCommits,
         metrics: Metrics,
         states: Callable[[], Mapping[str, State]],
+        observe: Observe,
     ) -> None:
+        self._observe = observe
         self._setup = setup
         self._commits = commits
         self._metrics = metrics
         self._states = states
+        self._size = size
+        self._crowd = share_memory(size)
         self._members = [_Member(self, number) for number in range(size)]
         self._ports: Sequence[Sequence[socket.socket]] = ()
 
@@ -85,6 +91,7 @@ class Crew:
     async def stop(self, grace_seconds: float) -> None:
         """Every process stops listening and ends its sessions, in the end by force."""
         await asyncio.gather(*(member.stop(grace_seconds) for member in self._members))
+        os.close(self._crowd)
 
 
 class _Member:
@@ -145,13 +152,14 @@ class _Member:
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours, self._on_frame, self._part)
-        descriptors = [one.fileno() for one in (theirs, *self._ports)]
+        crowd, ports = self._crew._crowd, [one.fileno() for one in self._ports]
+        arguments = [theirs.fileno(), crowd, self._crew._size, self._number, *ports]
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "fallback_mx.accepting", *map(str, descriptors)),
+                *("-m", "fallback_mx.accepting", *map(str, arguments)),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=descriptors,
+                pass_fds=[theirs.fileno(), crowd, *ports],
             )
         finally:
             theirs.close()
@@ -165,6 +173,7 @@ class _Member:
             began = time.monotonic()
             assert self._process is not None
             status = await self._process.wait()
+            forget(self._crew._crowd, self._number)
             self._part()
             if self._is_leaving:
                 return
@@ -203,12 +212,13 @@ class _Member:
             self._accept(frame, descriptor)
         elif isinstance(frame, Tally):
             self._count(frame)
+        elif isinstance(frame, Seen):
+            self._crew._observe(frame.primary, frame.observation)
         elif isinstance(frame, Ready):
             self._ready.set()
 
     def _accept(self, message: Message, descriptor: int | None) -> None:
-        number, carried, size, digest, octets = message
-        envelopes = [Envelope(*values) for values in carried]
+        number, envelopes, size, digest, octets = message
         channel = self._channel
         if octets is not None:
             self._crew._commits.accept(
@@ -244,6 +254,12 @@ class _Member:
         self._crew._metrics.count_sessions(tally.opened, tally.closed)
         for reason, times in tally.refused.items():
             self._crew._metrics.refused(reason, times)
+        for primary, times in tally.proxied.items():
+            self._crew._metrics.proxied(primary, times)
+        for primary, times in tally.proxy_failed.items():
+            self._crew._metrics.proxy_failed(primary, times)
+        for (primary, reason), times in tally.let_in.items():
+            self._crew._metrics.let_in(primary, reason, times)
 
 
 def crew_size(wanted: int) -> int:

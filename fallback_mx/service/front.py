@@ -15,13 +15,18 @@ from pathlib import Path
 from fallback_mx import maillog
 from fallback_mx.accepting.inbound import Inbound
 from fallback_mx.accepting.words import Setup
-from fallback_mx.config import Config
+from fallback_mx.config import Config, Primary
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.service.crew import CannotAccept, Crew, crew_size
+from fallback_mx.service.limits import with_limits
 from fallback_mx.smtp import ports
 from fallback_mx.smtp.commits import QueueCommits
+from fallback_mx.smtp.dial import DialSettings, TlsPolicy
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.smtp.passage import Observe, PassageSettings
+from fallback_mx.smtp.route import NextHop
+from fallback_mx.smtp.through import TIMEOUTS
 from fallback_mx.space import Space
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Envelope, Queue
@@ -36,19 +41,35 @@ class CannotListen(Exception):
         self.advice = advice
 
 
-def listener_settings(config: Config, spool_directory: Path, context: ssl.SSLContext | None) -> ListenerSettings:
-    return ListenerSettings(
+def listener_settings(
+    config: Config, spool_directory: Path, context: ssl.SSLContext | None, processes: int = 1
+) -> ListenerSettings:
+    """As each of so many accepting processes has them."""
+    settings = ListenerSettings(
         hostname=config.server.hostname,
         routes={
-            domain: Route(primary.name, WhenUp(primary.when_up))
+            domain: Route(primary.name, WhenUp(primary.when_up), primary.routing_characters == "accept")
             for primary in config.primaries
             for domain in primary.domains
         },
-        max_message_size=config.server.max_message_size,
-        max_recipients=config.server.max_recipients,
-        max_connections=config.server.max_connections,
         spool_directory=spool_directory,
         tls_context=context,
+        passages={
+            primary.name: _passage_settings(primary, config.server.hostname, processes)
+            for primary in config.primaries
+            if WhenUp(primary.when_up) is WhenUp.PROXY
+        },
+    )
+    return with_limits(settings, config.server)
+
+
+def _passage_settings(primary: Primary, hostname: str, processes: int) -> PassageSettings:
+    return PassageSettings(
+        dial=DialSettings(hello_name=hostname, tls=TlsPolicy(primary.tls), timeouts=TIMEOUTS),
+        hops=(NextHop(primary.host, primary.port),) if primary.host is not None else (),
+        domain=primary.domains[0],
+        port=primary.port,
+        max_connections=max(1, primary.max_connections // processes),
     )
 
 
@@ -65,6 +86,7 @@ class Front:
         space: Space,
         states: Callable[[], Mapping[str, State]],
         mail_came: Callable[[str], None],
+        observe: Observe,
     ) -> None:
         self._config = config
         self._spool_directory = spool_directory
@@ -74,7 +96,7 @@ class Front:
         commits = QueueCommits(queue, self._on_accepted)
         self._door: Listener | Crew
         if self._processes > 1:
-            self._door = Crew(self._processes, self._setup(), commits, metrics, states)
+            self._door = Crew(self._processes, self._setup(), commits, metrics, states, observe)
         else:
             self._door = Listener(
                 self._settings(context),
@@ -83,10 +105,11 @@ class Front:
                 has_room=space.has_room,
                 events=Inbound(metrics),
                 clock=utc_now,
+                observe=observe,
             )
 
     def _settings(self, context: ssl.SSLContext | None) -> ListenerSettings:
-        return listener_settings(self._config, self._spool_directory, context)
+        return listener_settings(self._config, self._spool_directory, context, self._processes)
 
     def _setup(self) -> Setup:
         server = self._config.server

@@ -92,8 +92,9 @@ class House:
         stop = asyncio.Event()
         self._build(stop)
         try:
-            await self._start()
+            # First of all: a signal in the middle of a start ends in an ordered stop too.
             with self._signals(stop):
+                await self._start()
                 self._has_started = True
                 maillog.service_started(
                     version=__version__,
@@ -129,6 +130,7 @@ class House:
             self._space,
             states=self._primaries.states,
             mail_came=self._primaries.mail_came,
+            observe=self._primaries.observe,
         )
         view = ServiceView(self._queue, self._log, self._front, self._space, self._primaries.live, self._primaries.gaps)
         where = config.http.listen
@@ -137,10 +139,13 @@ class House:
         self._chores: list[asyncio.Task[None]] = []
 
     async def _start(self) -> None:
+        # Both ports are had before anything acts, and nobody is told of primaries that are not there yet.
         if self._http is not None:
-            await self._http.start()
+            await self._http.open()
         await self._front.start()
         self._primaries.configure(self._config)
+        if self._http is not None:
+            await self._http.start()
         # What stands now stands until the end: the collector need not walk over it again and again.
         gc.collect()
         gc.freeze()

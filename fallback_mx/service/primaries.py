@@ -189,6 +189,12 @@ class Primaries:
     def states(self) -> Mapping[str, State]:
         return {name: station.monitor.health.state for name, station in self._stations.items()}
 
+    def observe(self, name: str, observation: Observation) -> None:
+        """Somebody else has seen this of a primary, while mail was played through to it."""
+        station = self._stations.get(name)
+        if station is not None:
+            station.monitor.observe(observation)
+
     def mail_came(self, name: str) -> None:
         """Mail for this primary was accepted: if it is up the mail can go at once."""
         station = self._stations.get(name)

@@ -11,33 +11,18 @@ Nothing here raises for what a server does: a broken connection is a result (`Lo
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from fallback_mx.rules.disposition import Delivery, Lost, Reply, Result, Unfit
-from fallback_mx.smtp.dots import FINAL_DOT, BareDot, DotStuffer
+from fallback_mx.rules.disposition import Delivery, Lost, Reply, Result
+from fallback_mx.smtp import fitness
+from fallback_mx.smtp.commands import commands
+from fallback_mx.smtp.dots import FINAL_DOT, DotStuffer
+from fallback_mx.smtp.parcel import Parcel, Part, unreadable
 from fallback_mx.smtp.pipeline import Exchange, Pipeline, Step
-from mxqueue.errors import Damaged
-from mxqueue.model import Message
 
 JOIN_OCTETS = 64 * 1024
 """Pieces are joined up to this size, so that a small message is one write."""
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-class Parcel(Protocol):
-    """A message to deliver to its `message.recipients`. `chunks` gives the content from the start at each call.
-
-    It may raise Damaged, or anything else where the content cannot be read just now.
-    """
-
-    @property
-    def message(self) -> Message: ...
-
-    def chunks(self) -> AsyncIterator[bytes]: ...
 
 
 Upcoming = Callable[[], Parcel | None]
@@ -117,10 +102,21 @@ class Courier:
         is cancelled the connection must be given up: `abort`.
         """
         assert self._announced is None or self._announced.parcel is parcel
+        if self._announced is not None:
+            return await self._offer(parcel, upcoming)
+        unfit = await fitness.unfit(parcel, self.greeting.extensions, self.greeting.host)
+        fit = tuple(each for each, why in zip(parcel.message.recipients, unfit, strict=True) if why is None)
+        if len(fit) == len(unfit):
+            return await self._offer(parcel, upcoming)
+        if not fit:
+            return Delivery(tuple(why for why in unfit if why is not None))
+        part = Part(parcel, replace(parcel.message, recipients=fit))
+        delivery = await self._offer(part, upcoming)
+        results = iter(delivery.results)
+        return replace(delivery, results=tuple(next(results) if why is None else why for why in unfit))
+
+    async def _offer(self, parcel: Parcel, upcoming: Upcoming) -> Delivery:
         self._seconds = 0.0
-        unfit = None if self._announced else await self._unfit(parcel)
-        if unfit is not None:
-            return Delivery((unfit,) * len(parcel.message.recipients))
         envelope = await self._envelope(parcel)
         is_untouched = self._is_untouched(envelope)
         results = await self._results(envelope, upcoming)
@@ -145,61 +141,15 @@ class Courier:
     def _offers(self, extension: str) -> bool:
         return extension in self.greeting.extensions
 
-    async def _unfit(self, parcel: Parcel) -> Result | None:
-        """Why this message cannot reach this server undamaged (RFC 6152, section 3; RFC 6531, section 3.2)."""
-        reason = self._unfit_path(parcel.message)
-        if reason is not None:
-            return Unfit(reason)
-        if not self._needs_reading(parcel.message):
-            return None
-        try:
-            is_ascii = parcel.message.trace.isascii()
-            async for piece in parcel.chunks():
-                is_ascii = is_ascii and piece.isascii()
-        except Exception as error:
-            return _unreadable(error)
-        if is_ascii:
-            return None
-        missing = "8BITMIME" if not self._offers("8bitmime") else "SMTPUTF8"
-        return Unfit(f"8-bit content, and {self.greeting.host} does not offer {missing}")
-
-    def _needs_reading(self, message: Message) -> bool:
-        """Whether only the content can tell if the server is up to it."""
-        return not self._offers("8bitmime") or (message.smtputf8 and not self._offers("smtputf8"))
-
-    def _unfit_path(self, message: Message) -> str | None:
-        paths = [message.reverse_path, *(each.forward_path for each in message.recipients)]
-        if any(_CONTROL.search(path) for path in paths):
-            return "an address holds control characters"
-        if not self._offers("smtputf8") and not all(path.isascii() for path in paths):
-            return f"an address is not ASCII, and {self.greeting.host} does not offer SMTPUTF8"
-        return None
-
-    def _commands(self, message: Message) -> list[tuple[Step, bytes]]:
-        mail = f"MAIL FROM:<{message.reverse_path}>"
-        if self._offers("size"):
-            mail += f" SIZE={len(message.trace) + message.size}"
-        if message.body == "8BITMIME" and self._offers("8bitmime"):
-            mail += " BODY=8BITMIME"
-        paths = [each.forward_path for each in message.recipients]
-        is_wide = message.smtputf8 or not all(path.isascii() for path in [message.reverse_path, *paths])
-        if is_wide and self._offers("smtputf8"):
-            mail += " SMTPUTF8"
-        return [
-            (Step.MAIL, f"{mail}\r\n".encode()),
-            *((Step.RCPT, f"RCPT TO:<{path}>\r\n".encode()) for path in paths),
-            (Step.DATA, b"DATA\r\n"),
-        ]
-
     async def _envelope(self, parcel: Parcel) -> _Envelope:
         started = asyncio.get_running_loop().time()
         if self._announced is not None:
             envelope, self._announced = self._announced, None
             await envelope.exchange.wait()
         elif self._offers("pipelining"):
-            commands = self._commands(parcel.message)
-            envelope = _Envelope(parcel, self._pipeline.expect([step for step, _ in commands]))
-            self._pipeline.push(b"".join(line for _, line in commands))
+            said = commands(parcel.message, self.greeting.extensions)
+            envelope = _Envelope(parcel, self._pipeline.expect([step for step, _ in said]))
+            self._pipeline.push(b"".join(line for _, line in said))
             await envelope.exchange.wait()
         else:
             envelope = await self._envelope_in_turn(parcel)
@@ -211,7 +161,7 @@ class Courier:
         steps: list[Step] = []
         replies: list[Reply] = []
         is_accepted = False
-        for step, line in self._commands(parcel.message):
+        for step, line in commands(parcel.message, self.greeting.extensions):
             if step is Step.DATA and not is_accepted:
                 break
             exchange = self._pipeline.expect([step])
@@ -263,7 +213,7 @@ class Courier:
             pending = await self._all_but_the_end(parcel, stuffer)
         except Exception as error:
             self._pipeline.abort(f"content not sent to its end: {error}")
-            return _unreadable(error)
+            return unreadable(error)
         if self._pipeline.broken is not None:
             return self._lost()
         exchange = self._pipeline.expect([Step.CONTENT])
@@ -296,14 +246,8 @@ class Courier:
     def _announce(self, upcoming: Upcoming) -> bytes:
         """The next parcel's envelope, to go behind this one's final dot."""
         parcel = upcoming()
-        if parcel is None or self._needs_reading(parcel.message) or self._unfit_path(parcel.message) is not None:
+        if parcel is None or not fitness.is_fit(parcel.message, self.greeting.extensions):
             return b""
-        commands = self._commands(parcel.message)
-        self._announced = _Envelope(parcel, self._pipeline.expect([step for step, _ in commands]))
-        return b"".join(line for _, line in commands)
-
-
-def _unreadable(error: Exception) -> Result:
-    if isinstance(error, Damaged | BareDot):
-        return Unfit(str(error))
-    return Lost(f"our own copy cannot be read now: {error}")
+        said = commands(parcel.message, self.greeting.extensions)
+        self._announced = _Envelope(parcel, self._pipeline.expect([step for step, _ in said]))
+        return b"".join(line for _, line in said)

@@ -1,4 +1,4 @@
-"""From a next hop to a courier: connection, banner, EHLO, STARTTLS (RFC 5321, section 3.1; RFC 3207).
+"""From a next hop to a line: connection, banner, EHLO, STARTTLS (RFC 5321, section 3.1; RFC 3207).
 
 aiosmtplib speaks here, one command at a time; then its transport is handed to a pipeline. Every failure is NoConnection
 with the phase it got to: it says something about the server, and nothing about any message.
@@ -60,19 +60,32 @@ def _default_context(*, is_verifying: bool) -> ssl.SSLContext:
     return context
 
 
+Line = tuple[Pipeline, Greeting]
+"""An open connection that is ready for MAIL, and what is known of the server at its other end."""
+
+
 async def connect_first(hops: Sequence[NextHop], settings: DialSettings) -> Courier:
     """A courier to the first of these that answers. Raises NoConnection with what the last one said."""
+    return Courier(*await open_first(hops, settings))
+
+
+async def connect(hop: NextHop, settings: DialSettings) -> Courier:
+    """A courier to this host. Raises NoConnection."""
+    return Courier(*await _open(hop, settings))
+
+
+async def open_first(hops: Sequence[NextHop], settings: DialSettings) -> Line:
+    """A line to the first of these that answers. Raises NoConnection with what the last one said."""
     failure = NoConnection("route", "no next hop is configured")
     for hop in hops:
         try:
-            return await connect(hop, settings)
+            return await _open(hop, settings)
         except NoConnection as error:
             failure = error
     raise failure
 
 
-async def connect(hop: NextHop, settings: DialSettings) -> Courier:
-    """A courier to this host. Raises NoConnection."""
+async def _open(hop: NextHop, settings: DialSettings) -> Line:
     if settings.tls is TlsPolicy.NONE:
         return await _session(hop, settings, encrypt=False)
     try:
@@ -84,7 +97,7 @@ async def connect(hop: NextHop, settings: DialSettings) -> Courier:
     return await _session(hop, settings, encrypt=False, tls_error=reason)
 
 
-async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_error: str | None = None) -> Courier:
+async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_error: str | None = None) -> Line:
     connected = await _open_socket(hop, settings.timeouts.connect)
     smtp = aiosmtplib.SMTP(
         hostname=hop.host.rstrip("."),
@@ -104,7 +117,7 @@ async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_e
         smtp.close()
         raise
     greeting = Greeting(hop.host, frozenset(smtp.esmtp_extensions), tls, tls_error)
-    return Courier(Pipeline(cast(asyncio.Transport, transport), settings.timeouts), greeting)
+    return Pipeline(cast(asyncio.Transport, transport), settings.timeouts), greeting
 
 
 async def _open_socket(hop: NextHop, timeout: float) -> socket.socket:

@@ -19,10 +19,17 @@ from typing import Protocol
 
 from fallback_mx.entrance import Entrance
 from fallback_mx.rules import trace
-from fallback_mx.rules.admission import WhenUp
+from fallback_mx.rules.admission import Verdict, WhenUp, admit
 from fallback_mx.rules.health import State
+from fallback_mx.smtp.crowd import Crowd, CrowdLimits
+from fallback_mx.smtp.deadlines import Deadlines, Patience
+from fallback_mx.smtp.limits import CROWDED, SessionLimits
+from fallback_mx.smtp.networks import Networks
+from fallback_mx.smtp.parameters import MailParameters
+from fallback_mx.smtp.passage import Observe, Passage, Passages, PassageSettings
 from fallback_mx.smtp.session import Session
-from mxqueue import Envelope, Spool
+from fallback_mx.smtp.transaction import Bounds
+from mxqueue import Envelope, ReportRequest, Spool, SpoolMemory
 
 # For files, the database and deliveries, which share the process with the sessions.
 RESERVED_DESCRIPTORS = 32
@@ -30,10 +37,14 @@ RESERVED_DESCRIPTORS = 32
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where mail for a domain goes: the primary's name, and what happens while it is up."""
+    """Where mail for a domain goes: the primary's name, and what happens while it is up.
+
+    `takes_routing_characters`: whether it really has addresses that look like routes, and follows none of them.
+    """
 
     name: str
     when_up: WhenUp
+    takes_routing_characters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +54,34 @@ class ListenerSettings:
     max_message_size: int = 50_000_000
     max_recipients: int = 100
     max_connections: int = 400
+    max_connections_per_client: int = 100
+    max_connections_per_network: int = 200
+    max_header_size: int = 256_000
+    max_line_length: int = 65_536
+    max_content_memory: int = 32_000_000
+    session_limits: SessionLimits = field(default_factory=SessionLimits)
+    patience: Patience = field(default_factory=Patience)
+    proxy_protocol_from: Networks = field(default_factory=Networks)
+    xclient_from: Networks = field(default_factory=Networks)
     spool_directory: Path | None = None
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)
+    passages: Mapping[str, PassageSettings] = field(default_factory=dict)  # by the primary's name
 
     @property
     def postmaster_domain(self) -> str:
         """Where `RCPT TO:<postmaster>` goes (RFC 5321, section 4.5.1)."""
         return next(iter(self.routes), "")
 
+    @property
+    def crowd_limits(self) -> CrowdLimits:
+        return CrowdLimits(self.max_connections, self.max_connections_per_client, self.max_connections_per_network)
+
 
 class Events(Protocol):
     """What is told of: to the log and to the counters."""
 
+    def proxied(self, envelope: Envelope, size: int, reply: str) -> None: ...
+    def proxy_failed(self, primary: str, detail: str, *, ambiguous: bool) -> None: ...
     def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None: ...
     def session_limit(self, client_address: str, limit: str) -> None: ...
     def session_opened(self) -> None: ...
@@ -84,11 +111,18 @@ class Listener:
         has_room: Callable[[int], bool],
         events: Events,
         clock: Callable[[], datetime],
+        crowd: Crowd | None = None,
+        observe: Observe = lambda name, observation: None,
     ) -> None:
+        """`observe` hears what is seen of a primary while mail is played through to it."""
         self.loop = asyncio.get_running_loop()
+        self.crowd = crowd if crowd is not None else Crowd()
+        self.deadlines = Deadlines(self.loop, lambda: self.crowd.is_dense, settings.patience)
+        self.content_memory = SpoolMemory(settings.max_content_memory)
         self.state_of = state_of
         self.has_room = has_room
         self.events = events
+        self._passages = Passages(observe, clock)
         self._commits = commits
         self._clock = clock
         self._entrance = Entrance("listener", lambda: Session(self), RESERVED_DESCRIPTORS)
@@ -101,7 +135,22 @@ class Listener:
     def configure(self, settings: ListenerSettings) -> None:
         """Take new settings: sessions see them at their next command."""
         self.settings = settings
-        lines = ["PIPELINING", f"SIZE {settings.max_message_size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        self.bounds = Bounds(settings.max_message_size, settings.max_header_size, settings.max_line_length)
+        self.crowd.limits = settings.crowd_limits
+        self.deadlines.configure(settings.patience)
+        self.content_memory.limit = settings.max_content_memory
+        self._passages.configure(settings.passages)
+        routes = list(settings.routes.values())
+        # With one primary it is known at MAIL already whose reply is wanted.
+        self.only_route = routes[0] if len({route.name for route in routes}) == 1 else None
+        lines = [
+            "PIPELINING",
+            f"SIZE {settings.max_message_size}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "DSN",
+        ]
         self._ehlo_tls = self._render(lines)
         self._ehlo_clear = self._render([*lines, "STARTTLS"]) if settings.tls_context else self._ehlo_tls
 
@@ -152,6 +201,9 @@ class Listener:
 
     def closed(self, session: Session) -> None:
         self._sessions.discard(session)
+        if session.counted_as is not None:
+            self.crowd.leave(session.counted_as)
+            session.counted_as = None
         self.events.session_closed()
         self._notice_quiet()
 
@@ -159,14 +211,34 @@ class Listener:
         if not self._sessions and not self._committing:
             self._quiet.set()
 
-    def refusal(self) -> str:
-        """Why a new connection is not served, "" where it is."""
+    def passage_of(self, primary: str) -> Passage | None:
+        """The way through to it. Where there is none its mail is taken for the queue."""
+        return self._passages.get(primary)
+
+    def verdict(self, route: Route) -> Verdict:
+        """What is to be done with mail for this route now."""
+        verdict = admit(route.when_up, self.state_of(route.name))
+        if verdict is Verdict.PLAY_THROUGH and self.passage_of(route.name) is None:
+            return Verdict.TAKE
+        return verdict
+
+    def refusal(self, session: Session) -> str:
+        """Why a client is not served, "" where it is: asked when it comes, and when it says whom it speaks for."""
         if self._stopping:
             return f"421 4.3.2 {self.settings.hostname} is stopping, please try again"
-        if len(self._sessions) > self.settings.max_connections:
-            self.events.session_limit("", "connections")
-            return "421 4.7.0 Too many connections at the moment, please try again"
+        if session.counted_as is not None:
+            self.crowd.leave(session.counted_as)
+            session.counted_as = None
+        limit = self.crowd.enter(session.client_address)
+        if limit:
+            self.events.session_limit(session.client_address, limit)
+            return CROWDED[limit]
+        session.counted_as = session.client_address
         return ""
+
+    def spool(self) -> Spool:
+        """Where the content of one message goes."""
+        return Spool(self.settings.spool_directory, self.content_memory)
 
     def ehlo_reply(self, tls: bool) -> bytes:
         return self._ehlo_tls if tls else self._ehlo_clear
@@ -176,11 +248,12 @@ class Listener:
         *,
         reverse_path: str,
         forward_paths: tuple[str, ...],
+        report_requests: tuple[ReportRequest, ...],
         route: str,
         client_address: str,
         helo: str,
         protocol: str,
-        body: str,
+        parameters: MailParameters,
     ) -> Envelope:
         """An envelope with its queue id and the Received line that names it."""
         queue_id = self._commits.new_id()
@@ -199,8 +272,12 @@ class Listener:
             client_address=client_address,
             helo=helo,
             trace=line,
-            body=body,
+            body=parameters.body,
+            smtputf8=parameters.smtputf8,
             id=queue_id,
+            ret=parameters.ret,
+            envid=parameters.envid,
+            report_requests=report_requests,
         )
 
     def commit(self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Exception | None], None]) -> None:

@@ -1,97 +1,164 @@
-"""MAIL and RCPT arguments, read strictly (RFC 5321, sections 4.1.1.2, 4.1.1.3 and 4.1.2).
+"""The paths of MAIL and RCPT, read strictly (RFC 5321, sections 4.1.1.2, 4.1.1.3 and 4.1.2; RFC 6531, section 3.3).
 
-What is not in the grammar is refused. So is what is in it but might be followed somewhere else by the primary:
-local parts with `%`, `!`, `@` or a leading `/`, `|` or `.`, quoted or not, and address literals as a recipient.
+What is not in the grammar is refused. Source routes are read and dropped (RFC 5321, appendix C). A domain comes out in
+the one form of fallback_mx.domains, whatever way it was written; a local part comes out as it was written, since its
+meaning is the primary's alone. Of lengths only that of the whole path is bounded: section 4.5.3.1 wants no more limits
+than must be, and rewritten return addresses are often longer than its 64 octets for a local part.
+
+Nothing here raises anything but BadPath.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from dataclasses import dataclass
+import unicodedata
+from typing import NamedTuple
 
-MAX_LOCAL_PART = 64
-MAX_DOMAIN = 255
+from fallback_mx.domains import normalised
+
 MAX_PATH = 256
+MAX_DOMAIN = 255
+MAX_LABEL = 63
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_LETTER = r"[A-Za-z0-9]"
+_ATOM = r"[A-Za-z0-9_+=-]+"
+# What nearly all mail has: nothing in it is quoted, routed, Unicode or long.
+_COMMON_PATH = rf"<({_ATOM}(?:\.{_ATOM})*)@({_LETTER}+(?:-+{_LETTER}+)*(?:\.{_LETTER}+(?:-+{_LETTER}+)*)*)>(?![^ ])"
+_COMMON_FROM = re.compile(rf"(?i:FROM):{_COMMON_PATH}")
+_COMMON_TO = re.compile(rf"(?i:TO):{_COMMON_PATH}")
+
+_WIDE = r"\x80-\U0010ffff"
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]"
+_LABEL = rf"[A-Za-z0-9{_WIDE}]+(?:-+[A-Za-z0-9{_WIDE}]+)*"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
-_QUOTED = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"'
-_LITERAL = r"\[[0-9A-Fa-f.:IPv]+\]"
-_ROUTE = rf"@{_DOMAIN}(?:,@{_DOMAIN})*:"
+_QUOTED = rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_WIDE}]|\\[\x20-\x7e])*"'
+_LITERAL = r"\[[0-9A-Za-z.:]+\]"
 _PATH = re.compile(
-    rf"<(?:{_ROUTE})?(?P<local>{_DOT_STRING}|{_QUOTED})(?:@(?P<domain>{_DOMAIN}|{_LITERAL}))?>(?P<rest>.*)\Z"
+    rf"<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?(?P<local>{_DOT_STRING}|{_QUOTED})(?:@(?P<domain>{_DOMAIN}|{_LITERAL}))?>"
 )
-_PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[\x21-\x3c\x3e-\x7e]+)?\Z")
-_FOLLOWED = re.compile(r"[%!@]|^[/|.]")
+_FOLLOWED = re.compile(r"""[%!@]|^[\s"]*[/|.]""")
+# Without them some scripts cannot be spelt (RFC 5892, appendix A); they move nothing on a screen.
+_JOINERS = str.maketrans("", "", "\u200c\u200d")
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A mailbox. `domain` is lower case without a trailing dot, empty for `<postmaster>` alone."""
+class Path(NamedTuple):
+    """A mailbox. `domain` is empty for `<postmaster>` alone; `is_wide` says that it was not written in ASCII.
+
+    `could_be_followed`: a server behind us might take the local part for a route, a program or a file.
+    """
 
     local: str
     domain: str
+    is_wide: bool = False
+    could_be_followed: bool = False
 
     @property
     def address(self) -> str:
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
     @property
-    def could_be_followed(self) -> bool:
-        """Whether a server behind us might take the local part for a route, a program or a file."""
-        local = self.local
-        if local.startswith('"'):
-            local = re.sub(r"\\(.)", r"\1", local[1:-1])
-        return _FOLLOWED.search(local) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class PathArgument:
-    """What followed MAIL FROM: or RCPT TO:. `path` is None for the null reverse-path `<>`."""
-
-    path: Path | None
-    parameters: dict[str, str]
+    def is_literal(self) -> bool:
+        """Whether it names a host by its address (RFC 5321, section 4.1.3)."""
+        return self.domain.startswith("[")
 
 
 class BadPath(ValueError):
     """The argument is not in the grammar. The text is for the sender."""
 
 
-def parse(argument: str, keyword: str) -> PathArgument:
-    """Parse `FROM:<path> parameters` or `TO:<path> parameters`; `keyword` is "FROM" or "TO". Raises BadPath."""
+def has_controls(text: str) -> bool:
+    """Whether there is a character in it that is not to be seen but does something, or is none at all."""
+    return not text.isprintable() and not text.translate(_JOINERS).isprintable()
+
+
+def reverse_path(argument: str) -> tuple[Path | None, str]:
+    """The path of `FROM:<path> parameters`, None where it is null, and the parameters unread. Raises BadPath."""
+    match = _COMMON_FROM.match(argument)
+    return _path(argument, "FROM") if match is None else _common(match)
+
+
+def forward_path(argument: str) -> tuple[Path, str]:
+    """The path of `TO:<path> parameters`, and the parameters unread. Raises BadPath."""
+    match = _COMMON_TO.match(argument)
+    if match is not None:
+        return _common(match)
+    path, rest = _path(argument, "TO")
+    if path is None:
+        raise BadPath("A recipient is wanted")
+    return path, rest
+
+
+def _common(match: re.Match[str]) -> tuple[Path, str]:
+    local, domain = match.groups()
+    if len(local) + len(domain) > MAX_LABEL:
+        _check_length(local, domain)
+    return Path(local, domain.lower()), match.string[match.end() :]
+
+
+def _path(argument: str, keyword: str) -> tuple[Path | None, str]:
+    """The whole grammar."""
     head, colon, text = argument.partition(":")
     if not colon or head.upper() != keyword:
         raise BadPath(f"Syntax: {keyword}:<address>")
     # A space behind the colon is not in the grammar; senders that write it harm nobody.
     text = text.lstrip(" ")
-    if text.startswith("<>"):
-        if keyword == "TO":
-            raise BadPath("A recipient is wanted")
-        return PathArgument(None, _parameters(text[2:]))
-    match = _PATH.match(text)
-    if match is None:
+    match = None if text.startswith("<>") else _PATH.match(text)
+    end = match.end() if match is not None else 2
+    if (match is None and not text.startswith("<>")) or text[end : end + 1] not in {"", " "}:
         raise BadPath("Bad address syntax")
-    local, domain = match["local"], (match["domain"] or "").lower().removesuffix(".")
-    if len(local) > MAX_LOCAL_PART or len(domain) > MAX_DOMAIN or len(local) + len(domain) + 3 > MAX_PATH:
-        raise BadPath("Address too long")
-    if not domain and not (keyword == "TO" and local.lower() == "postmaster"):
+    return None if match is None else _checked(match, keyword), text[end:]
+
+
+def _checked(match: re.Match[str], keyword: str) -> Path:
+    local, written = match["local"], match["domain"] or ""
+    if has_controls(local):
+        raise BadPath("Control characters in an address")
+    _check_length(local, written)
+    if not written and not (keyword == "TO" and local.lower() == "postmaster"):
         raise BadPath("An address with a domain is wanted")
-    return PathArgument(Path(local, domain), _parameters(match["rest"]))
+    return Path(local, _domain(written), not match[0].isascii(), _could_be_followed(local))
 
 
-def _parameters(text: str) -> dict[str, str]:
-    if not text:
-        return {}
-    if not text.startswith(" "):
-        raise BadPath("Bad address syntax")
-    parameters: dict[str, str] = {}
-    for word in text.split():
-        if not _PARAMETER.match(word):
-            raise BadPath("Bad parameter syntax")
-        name, _, value = word.partition("=")
-        if name.upper() in parameters:
-            raise BadPath(f"{name.upper()} is given twice")
-        parameters[name.upper()] = value
-    return parameters
+def _could_be_followed(local: str) -> bool:
+    if local.startswith('"'):
+        local = re.sub(r"\\(.)", r"\1", local[1:-1])
+    if not local.isascii():
+        # A server may take a wide solidus for a narrow one.
+        local = unicodedata.normalize("NFKC", local)
+    return _FOLLOWED.search(local) is not None
+
+
+def _check_length(local: str, domain: str) -> None:
+    octets = _octets(domain)
+    if _octets(local) + octets + len("<@>") > MAX_PATH or octets > MAX_DOMAIN:
+        raise BadPath("Address too long")
+    if domain.isascii() and any(len(label) > MAX_LABEL for label in domain.split(".")):
+        raise BadPath("Bad domain")
+
+
+def _octets(text: str) -> int:
+    # Half a surrogate pair is refused elsewhere; here it must only be counted.
+    return len(text.encode("utf-8", "replace"))
+
+
+def _domain(written: str) -> str:
+    if written.startswith("["):
+        return _literal(written[1:-1])
+    if not written.isascii():
+        try:
+            return normalised(written)
+        except ValueError:
+            raise BadPath("Bad domain") from None
+    return written.lower().removesuffix(".")
+
+
+def _literal(text: str) -> str:
+    """An address literal in its one form. No kind of them is registered but these two (RFC 5321, section 4.1.3)."""
+    try:
+        if text[:5].upper() == "IPV6:":
+            return f"[IPv6:{ipaddress.IPv6Address(text[5:])}]"
+        return f"[{ipaddress.IPv4Address(text)}]"
+    except ValueError:
+        raise BadPath("Bad address literal") from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -84,15 +84,17 @@ class ReplyReader:
         if self._octets > MAX_REPLY_OCTETS:
             raise Garbled("a reply without an end")
         text = line[4:].strip()
+        lines: tuple[str, ...] = ()
         if mark == b"-" or self._lines:
             self._code = code
             self._lines.append(text)
             if mark == b"-":
                 return None
+            lines = tuple(map(printable, self._lines))
             text = b" ".join(filter(None, self._lines))
             self._lines.clear()
         self._octets = 0
-        return Reply(int(code), printable(text)[:MAX_TEXT])
+        return Reply(int(code), printable(text)[:MAX_TEXT], lines)
 
 
 def printable(octets: bytes) -> str:
@@ -134,6 +136,11 @@ class Exchange:
         if self._done is not None and not self._done.done():
             await self._done
 
+    def then(self, callback: Callable[[], None]) -> None:
+        """Call this, in a turn of its own, when `wait` would return."""
+        if self._done is not None:
+            self._done.add_done_callback(lambda _: callback())
+
 
 class Pipeline(asyncio.Protocol):
     """One connection. Once `broken` says why, nothing more is sent and no reply will come."""
@@ -172,13 +179,30 @@ class Pipeline(asyncio.Protocol):
 
     async def write(self, data: bytes) -> None:
         """Write content, and wait while the server is slow to take it."""
-        if self.broken is not None:
+        self.push(data)
+        await self.room()
+
+    @property
+    def is_choked(self) -> bool:
+        """Whether the server is slow to take what was written."""
+        return self._room is not None
+
+    async def room(self) -> None:
+        """Wait until the server has taken most of what was written, or the connection is broken."""
+        if self._room is None:
             return
-        self._transport.write(data)
-        if self._room is not None:
+        # A reply that is waited for has its own deadline, and what it is waited for lies behind what is stuck here.
+        if not self._waiting:
             self._set_deadline(self._timeouts.block)
-            await self._room
-            self._arm()
+        await self._room
+        if not self._waiting:
+            self._set_deadline(None)
+
+    def quit(self) -> None:
+        """Leave in order, and close once the server has said goodbye (RFC 5321, section 4.1.1.10)."""
+        goodbye = self.expect([Step.QUIT])
+        self.push(b"QUIT\r\n")
+        goodbye.then(self.close)
 
     def close(self) -> None:
         """End the connection in order: what was written is still sent."""

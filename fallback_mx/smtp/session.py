@@ -10,25 +10,27 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from fallback_mx.rules import trace
-from fallback_mx.rules.admission import Verdict, admit
+from fallback_mx.smtp import command_line, xclient
 from fallback_mx.smtp.content import ContentReader, Untrusted
-from fallback_mx.smtp.paths import BadPath, Path, parse
-from fallback_mx.smtp.transaction import Endless, Intake, Transaction
+from fallback_mx.smtp.limits import FAULTS, TOO_SLOW, Tally
+from fallback_mx.smtp.proxied import Proxied
+from fallback_mx.smtp.transaction import NO_SPACE, Endless, Intake, Refusal, Transaction
 from fallback_mx.smtp.wire import Wire
-from mxqueue import Envelope, QueueFull, Spool
+from mxqueue import Envelope, QueueFull
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fallback_mx.smtp.listener import Listener
 
-ERROR_LIMIT = 20
 # A sender that goes on this far beyond the largest message is not going to stop by itself.
 OVERRUN_OCTETS = 64 * 1024 * 1024
 
 LOCAL_ERROR = "451 4.3.0 Temporary failure here, please try again later"
-NO_SPACE = "452 4.3.1 No room for mail here at the moment, please try again later"
 
 
 class Session(Wire):
@@ -37,22 +39,33 @@ class Session(Wire):
     _commands: ClassVar[dict[bytes, Callable[[Session, str], None]]]
 
     def __init__(self, listener: Listener) -> None:
-        super().__init__(listener.loop)
+        super().__init__(listener.loop, listener.deadlines)
         self._listener = listener
-        self._errors = 0
+        self._tally = Tally(listener.settings.session_limits)
+        self.counted_as: str | None = None
         self._helo = ""
         self._esmtp = False
         self._transaction: Transaction | None = None
         self._intake: Intake | None = None
         self._queued_as = ""
+        self._proxied: Proxied | None = None
         self._must_leave = False
         self._handshake: asyncio.Task[None] | None = None
 
     # Connection -------------------------------------------------------------------------------------------------
 
+    def is_proxy(self, address: str) -> bool:
+        return address in self._listener.settings.proxy_protocol_from
+
+    def refuse_preface(self, address: str, why: str) -> None:
+        self._listener.events.refused(address, "", "proxy_header", why)
+
     def opened(self) -> None:
         self._listener.opened(self)
-        refusal = self._listener.refusal()
+        self._welcome()
+
+    def _welcome(self) -> None:
+        refusal = self._listener.refusal(self)
         if refusal:
             self.say(refusal)
             self.leave()
@@ -61,10 +74,15 @@ class Session(Wire):
 
     def lost(self) -> None:
         self._listener.closed(self)
+        if self._proxied is not None:
+            self._proxied.lost()
         self._drop_content()
 
     def timed_out(self) -> None:
-        self._listener.events.session_limit(self.client_address, "timeout")
+        limit = "data_rate" if self.is_in_content else "timeout"
+        self._listener.events.session_limit(self.client_address, limit)
+        self.say(TOO_SLOW[limit])
+        self._drop_content()
 
     def tell_to_leave(self) -> None:
         """The service stops: an idle client is told so now, a busy one after its command."""
@@ -80,28 +98,47 @@ class Session(Wire):
     # Commands ---------------------------------------------------------------------------------------------------
 
     def obey(self, line: bytes) -> None:
-        verb, _, argument = line.partition(b" ")
-        command = self._commands.get(verb) or self._commands.get(verb.upper())
+        verb, argument = command_line.split(line)
+        command = self._commands.get(verb)
         if command is None:
             self._fault("500 5.5.2 Command not recognized")
-        elif not (argument.isascii() and (text := argument.decode("ascii").strip(" ")).isprintable()):
-            self._fault("501 5.5.2 Only printable ASCII is understood here")
+        elif argument is None:
+            self._fault("501 5.5.2 Only printable characters are understood here")
         else:
             try:
-                command(self, text)
+                command(self, argument)
+            except Refusal as refusal:
+                self._refuse(refusal)
             except Exception as error:
                 # Nobody classified it: it is ours, and temporary.
                 self._listener.events.trouble("session", error)
                 self.say(LOCAL_ERROR)
                 self.leave()
-        if self._errors >= ERROR_LIMIT and not self.is_leaving:
-            self._listener.events.session_limit(self.client_address, "errors")
-            self.say("421 4.7.0 Too many errors")
-            self.leave(mid_stream=True)
+            if command in IDLE_COMMANDS:
+                self._tally.idle()
+        self._stop_junk()
+
+    def _stop_junk(self) -> None:
+        if self._tally.over and not self.is_leaving:
+            self._send_away(self._tally.over)
 
     def _fault(self, reply: str) -> None:
-        self._errors += 1
+        self._tally.error()
         self.say(reply)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if refusal.reason:
+            self._listener.events.refused(self.client_address, refusal.domain, refusal.reason, refusal.reply)
+        if refusal.is_error:
+            self._tally.error()
+        elif refusal.reply.startswith("4"):
+            self._tally.deferred()
+        self.say(refusal.reply)
+
+    def _send_away(self, limit: str) -> None:
+        self._listener.events.session_limit(self.client_address, limit)
+        self.say(self._tally.farewell)
+        self.leave(mid_stream=True)
 
     def _on_helo(self, argument: str) -> None:
         if self._greet(argument, "HELO"):
@@ -111,7 +148,8 @@ class Session(Wire):
     def _on_ehlo(self, argument: str) -> None:
         if self._greet(argument, "EHLO"):
             self._esmtp = True
-            self.say_raw(self._listener.ehlo_reply(self.is_tls))
+            reply = self._listener.ehlo_reply(self.is_tls)
+            self.say_raw(xclient.offered_in(reply) if self._may_xclient else reply)
 
     def _greet(self, argument: str, verb: str) -> bool:
         if not argument or " " in argument:
@@ -121,70 +159,97 @@ class Session(Wire):
         self._transaction = None
         return True
 
-    def _on_mail(self, argument: str) -> None:
-        settings = self._listener.settings
-        if not self._helo:
-            return self._fault("503 5.5.1 Send EHLO first")
+    @property
+    def _may_xclient(self) -> bool:
+        # By what the connection comes from: what was said by XCLIENT gives no right to say more.
+        return self.peer_address in self._listener.settings.xclient_from
+
+    def _on_xclient(self, argument: str) -> None:
+        if not self._may_xclient:
+            return self._fault("550 5.7.0 XCLIENT is not for this client")
         if self._transaction is not None:
-            return self._fault("503 5.5.1 Nested MAIL command")
+            return self._fault("503 5.5.1 A mail transaction is under way")
         try:
-            parsed = parse(argument, "FROM")
-        except BadPath as error:
-            return self._fault(f"501 5.1.7 {error}")
-        body, size = "7BIT", 0
-        for name, value in parsed.parameters.items():
-            if name == "BODY" and value.upper() in {"7BIT", "8BITMIME"}:
-                body = value.upper()
-            elif name == "SIZE" and value.isdigit() and len(value) <= 20:
-                size = int(value)
-            elif name in {"BODY", "SIZE"}:
-                return self._fault(f"501 5.5.4 Bad value of {name}")
-            else:
-                return self._fault(f"555 5.5.4 {name} is not supported")
-        if size > settings.max_message_size:
-            self._listener.events.refused(self.client_address, "", "size", "552 5.3.4")
-            return self.say(f"552 5.3.4 Message too large, at most {settings.max_message_size} octets are taken")
-        if not self._listener.has_room(size):
-            self._listener.events.refused(self.client_address, "", "space", "452 4.3.1")
-            return self.say(NO_SPACE)
-        reverse_path = parsed.path.address if parsed.path is not None else ""
-        self._transaction = Transaction(reverse_path, body)
-        return self.say("250 2.1.0 Sender ok")
+            told = xclient.parse(argument)
+        except xclient.BadAttribute as error:
+            return self._fault(f"501 5.5.4 {error}")
+        # The session begins anew, but for what has just been told.
+        self._helo = told.helo or ""
+        self._esmtp = told.protocol == "ESMTP"
+        if told.address is not None:
+            self.client_address = told.address or self.peer_address
+        return self._welcome()
+
+    def _on_mail(self, argument: str) -> None:
+        if self._tally.is_full:
+            self._send_away("messages")
+            return
+        if not self._helo:
+            raise Refusal("503 5.5.1 Send EHLO first")
+        if self._transaction is not None:
+            raise Refusal("503 5.5.1 Nested MAIL command")
+        self._transaction = Transaction.begin(argument, self._listener)
+        if self._transaction.played:
+            self._proxy().mail(self._transaction)
+        else:
+            self.say_raw(b"250 2.1.0 Sender ok\r\n")
 
     def _on_rcpt(self, argument: str) -> None:
         if self._transaction is None:
-            return self._fault("503 5.5.1 Send MAIL first")
-        try:
-            parsed = parse(argument, "TO")
-        except BadPath as error:
-            return self._fault(f"501 5.1.3 {error}")
-        if parsed.parameters:
-            return self._fault(f"555 5.5.4 {next(iter(parsed.parameters))} is not supported")
-        assert parsed.path is not None
-        reason, reply = self._judge(self._transaction, parsed.path)
-        if reason:
-            self._listener.events.refused(self.client_address, parsed.path.domain, reason, reply)
-        if reply.startswith("5"):
-            self._errors += 1
-        return self.say(reply)
+            raise Refusal("503 5.5.1 Send MAIL first")
+        named = self._transaction.add(argument, self._listener)
+        if named is not None:
+            self._proxy().recipient(self._transaction, named)
+        else:
+            self.say_raw(b"250 2.1.5 Recipient ok\r\n")
 
-    def _judge(self, transaction: Transaction, path: Path) -> tuple[str, str]:
-        """Take or refuse one recipient: why it is refused ("" when taken), and the reply."""
-        if path.could_be_followed:
-            return "syntax", "553 5.1.3 Routes in the local part are not followed"
-        settings = self._listener.settings
-        domain = path.domain or settings.postmaster_domain
-        route = settings.routes.get(domain)
-        if route is None:
-            return "relay", "550 5.7.1 We do not relay for this domain"
-        if admit(route.when_up, self._listener.state_of(route.name)) is Verdict.USE_PRIMARY:
-            return "guard", "451 4.3.2 The primary mail server is up, please use it"
-        address = f"{path.local}@{domain}"
-        recipients = transaction.recipients
-        if address not in recipients and len(recipients) >= settings.max_recipients:
-            return "recipients", "452 4.5.3 Too many recipients, please send the rest separately"
-        recipients[address] = route
-        return "", "250 2.1.5 Recipient ok"
+    # What is played through ---------------------------------------------------------------------------------------
+
+    def _proxy(self) -> Proxied:
+        if self._proxied is None:
+            self._proxied = Proxied(self, self._listener)
+        return self._proxied
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody hears any more what is said."""
+        return self.transport is None
+
+    def answer(self, reply: bytes | str) -> None:
+        """Give the reply to a command that was waited for, and look at the next one."""
+        if isinstance(reply, str):
+            self.say(reply)
+        else:
+            self.say_raw(reply)
+        self._stop_junk()
+        if self._must_leave:
+            self._say_goodbye()
+        if not self.is_leaving:
+            self.go_on()
+
+    def count_message(self) -> None:
+        """A message of this session was taken by the primary."""
+        self._tally.message()
+
+    def forget_transaction(self) -> None:
+        self._drop_content()
+        self._transaction = None
+
+    def refused(self, reason: str, reply: bytes | str, path: str = "") -> None:
+        """Tell of a refusal, and count it if it was one for good."""
+        text = reply if isinstance(reply, str) else reply.decode("ascii").rstrip()
+        if text.startswith("5"):
+            self._tally.error()
+        else:
+            self._tally.deferred()
+        self._listener.events.refused(self.client_address, path.rpartition("@")[2], reason, text)
+
+    def fail(self, error: BaseException) -> None:
+        """Something of ours went wrong with a command that was waited for."""
+        self._listener.events.trouble("session", error)
+        self._drop_content()
+        self.say(LOCAL_ERROR)
+        self.leave(mid_stream=True)
 
     def _on_rset(self, argument: str) -> None:
         self._transaction = None
@@ -242,10 +307,17 @@ class Session(Wire):
             return self._fault("503 5.5.1 Send MAIL first")
         if not self._transaction.recipients:
             return self._fault("554 5.5.1 No valid recipients")
-        settings = self._listener.settings
-        self._intake = Intake(Spool(settings.spool_directory), settings.max_message_size)
+        if self._transaction.played:
+            return self._proxy().data(self._transaction)
+        return self.ask_for_content()
+
+    def ask_for_content(self) -> None:
+        self._intake = Intake(self._listener.spool(), self._listener.bounds)
         self.say("354 End data with <CR><LF>.<CR><LF>")
-        return self.read_content(ContentReader(self._intake.write))
+        write = self._intake.write
+        if self._proxied is not None and self._proxied.is_in_content:
+            write = partial(self._proxied.write, intake=self._intake)
+        self.read_content(ContentReader(write))
 
     def take(self, octets: int) -> None:
         assert self._intake is not None
@@ -254,6 +326,8 @@ class Session(Wire):
 
     def refuse_stream(self, error: Exception) -> None:
         self._drop_content()
+        if self._proxied is not None:
+            self._proxied.refused()
         if isinstance(error, Untrusted):
             self._listener.events.refused(self.client_address, "", "line_ends", "554 5.6.0")
             self.say(f"554 5.6.0 {str(error)[:1].upper()}{str(error)[1:]}")
@@ -268,54 +342,58 @@ class Session(Wire):
     def content_ended(self) -> None:
         assert self._transaction is not None
         assert self._intake is not None
+        is_played = self._proxied is not None and self._proxied.is_in_content
         refusal = self._object(self._intake)
         if refusal:
             self._drop_content()
+            if self._proxied is not None:
+                self._proxied.refused()
             self._end_transaction(refusal)
-            return
+        elif is_played:
+            self._proxy().ended(self._transaction, self._intake)
+        elif self._intake.failed is not None:
+            self._end_transaction(self.spool_failed(self._intake.failed))
+        else:
+            self.store(self.envelopes(self._transaction))
+
+    def spool_failed(self, error: OSError) -> str:
+        self._listener.events.trouble("spool", error)
+        self._drop_content()
+        return NO_SPACE
+
+    def store(self, envelopes: Sequence[Envelope]) -> None:
+        """Queue the message that has come, and answer once it is committed."""
+        assert self._intake is not None
         # From here on the spool is the listener's: the commit goes on even if this session does not.
         spool, self._intake = self._intake.spool, None
         self.wait()
-        envelopes = self._envelopes(self._transaction)
         self._queued_as = " ".join([envelope.id for envelope in envelopes])
         self._listener.commit(envelopes, spool, self._committed)
 
     def _object(self, intake: Intake) -> str:
         """Why the content as a whole is not taken, "" where it is."""
-        events, limit = self._listener.events, self._listener.settings.max_message_size
-        if intake.too_large:
-            events.refused(self.client_address, "", "size", "552 5.3.4")
-            return f"552 5.3.4 Message too large, at most {limit} octets are taken"
-        if intake.failed is not None:
-            events.trouble("spool", intake.failed)
-            return NO_SPACE
+        if intake.fault:
+            reply = FAULTS[intake.fault].format(self._listener.bounds)
+            self._listener.events.refused(self.client_address, "", intake.fault, reply[:9])
+            return reply
         if intake.hops > trace.MAX_HOPS:
-            events.refused(self.client_address, "", "loop", "554 5.4.6")
+            self._listener.events.refused(self.client_address, "", "loop", "554 5.4.6")
             return "554 5.4.6 Too many hops: this message has been going in circles"
         return ""
 
-    def _envelopes(self, transaction: Transaction) -> list[Envelope]:
-        """One envelope for every route that the recipients are on: committed together, or not at all."""
-        paths: dict[str, list[str]] = {}
-        for address, route in transaction.recipients.items():
-            paths.setdefault(route.name, []).append(address)
-        protocol = ("ESMTPS" if self.is_tls else "ESMTP") if self._esmtp else "SMTP"
-        return [
-            self._listener.envelope(
-                reverse_path=transaction.reverse_path,
-                forward_paths=tuple(addresses),
-                route=name,
-                client_address=self.client_address,
-                helo=self._helo,
-                protocol=protocol,
-                body=transaction.body,
-            )
-            for name, addresses in paths.items()
-        ]
+    def envelopes(self, transaction: Transaction) -> list[Envelope]:
+        return transaction.envelopes(
+            self._listener,
+            client_address=self.client_address,
+            helo=self._helo,
+            is_esmtp=self._esmtp,
+            is_tls=self.is_tls,
+        )
 
     def _committed(self, error: Exception | None) -> None:
         """The commit is over, one way or the other: this is the reply to the final dot."""
         if error is None:
+            self._tally.message()
             reply = f"250 2.0.0 Queued as {self._queued_as}"
         else:
             self._listener.events.trouble("queue", error)
@@ -349,4 +427,9 @@ Session._commands = {
     b"HELP": Session._on_help,
     b"QUIT": Session._on_quit,
     b"STARTTLS": Session._on_starttls,
+    b"XCLIENT": Session._on_xclient,
 }
+# Those that bring no mail nearer.
+IDLE_COMMANDS = frozenset(
+    Session._commands[verb] for verb in (b"EHLO", b"HELO", b"RSET", b"NOOP", b"VRFY", b"HELP", b"XCLIENT")
+)

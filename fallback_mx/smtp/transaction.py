@@ -1,30 +1,208 @@
 """What a session gathers before it can commit: the envelope (RFC 5321, section 3.3) and the content.
 
+MAIL and RCPT are read and judged here. What is not taken is a Refusal, and changes nothing.
+
 Content goes to a spool. Where that fails (a full disk) the error is kept, and the rest is read to its end and dropped,
 so that the sender can be told.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from fallback_mx.rules import trace
-from mxqueue import Spool
+from fallback_mx.rules.admission import Verdict
+from fallback_mx.smtp import parameters
+from fallback_mx.smtp.content import LineLimit
+from fallback_mx.smtp.header import Header
+from fallback_mx.smtp.parameters import NO_REQUEST, BadParameter, MailParameters
+from fallback_mx.smtp.paths import BadPath, Path, forward_path, reverse_path
+from mxqueue import Envelope, ReportRequest, Spool
 
 if TYPE_CHECKING:
-    from fallback_mx.smtp.listener import Route
-
-HEAD_OCTETS = 64 * 1024
+    from fallback_mx.smtp.listener import Listener, Route
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a message may be, its header, and each of its lines without its CRLF (RFC 5321, section 4.5.3.1.6)."""
+
+    message_octets: int = 50_000_000
+    header_octets: int = 256_000
+    line_octets: int = 65_536
+
+
+SHOWN_OUT = "451 4.3.2 The primary mail server has ended the connection, please try again later"
+NO_SPACE = "452 4.3.1 No room for mail here at the moment, please try again later"
+
+
+class Refusal(Exception):
+    """A command that is not obeyed, and the reply that says so.
+
+    `reason` names it in the log and the counters; a mistake in syntax has none. `is_error` tells whether it counts
+    against the session.
+    """
+
+    def __init__(self, reply: str, reason: str = "", domain: str = "", *, is_error: bool | None = None) -> None:
+        super().__init__(reply)
+        self.reply = reply
+        self.reason = reason
+        self.domain = domain
+        self.is_error = reply.startswith("5") if is_error is None else is_error
+
+
+class Named(NamedTuple):
+    """A recipient as RCPT named it."""
+
+    address: str
+    route: Route
+    request: ReportRequest
+
+
 class Transaction:
-    """A mail transaction under way (RFC 5321, section 3.3)."""
+    """A mail transaction under way (RFC 5321, section 3.3).
 
-    reverse_path: str
-    body: str
-    recipients: dict[str, Route] = field(default_factory=dict)
+    `recipients` are the forward-paths in the order they came in, each with its route; `requests` has those for which
+    the sender asked to be told something. `played` is the primary that it is played through to, empty where it is for
+    the queue; `fallen` the one that failed while it was, and `is_shown_out` tells that this one had refused something
+    on that connection before.
+    """
+
+    __slots__ = ("fallen", "is_shown_out", "parameters", "played", "recipients", "requests", "reverse_path")
+
+    def __init__(self, reverse_path: str, parameters: MailParameters) -> None:
+        self.reverse_path = reverse_path
+        self.parameters = parameters
+        self.recipients: dict[str, Route] = {}
+        self.requests: dict[str, ReportRequest] = {}
+        self.played = ""
+        self.fallen = ""
+        self.is_shown_out = False
+
+    @classmethod
+    def begin(cls, argument: str, listener: Listener) -> Transaction:
+        """What MAIL begins. Raises Refusal."""
+        try:
+            path, rest = reverse_path(argument)
+            given = parameters.of_mail(rest)
+        except BadPath as error:
+            raise Refusal(f"501 5.1.7 {error}") from None
+        except BadParameter as error:
+            raise Refusal(str(error)) from None
+        limit = listener.settings.max_message_size
+        if path is not None and path.is_wide and not given.smtputf8:
+            raise Refusal("550 5.6.7 An address that is not ASCII wants SMTPUTF8")
+        if given.size > limit:
+            text = f"552 5.3.4 Message too large, at most {limit} octets are taken"
+            raise Refusal(text, "size", is_error=False)
+        if not listener.has_room(given.size):
+            raise Refusal(NO_SPACE, "space")
+        begun = cls("" if path is None else path.address, given)
+        only = listener.only_route
+        if only is not None and listener.verdict(only) is Verdict.PLAY_THROUGH:
+            begun.played = only.name
+        return begun
+
+    def add(self, argument: str, listener: Listener) -> Named | None:
+        """Take what RCPT names, or give it back where the primary has to be asked first. Raises Refusal."""
+        try:
+            path, rest = forward_path(argument)
+            request = parameters.of_rcpt(rest, smtputf8=self.parameters.smtputf8)
+        except BadPath as error:
+            raise Refusal(f"501 5.1.3 {error}") from None
+        except BadParameter as error:
+            raise Refusal(str(error)) from None
+        if path.is_wide and not self.parameters.smtputf8:
+            raise Refusal("553 5.6.7 An address that is not ASCII wants SMTPUTF8 at MAIL")
+        address, route, verdict = self._judge(path, listener)
+        # One that is named twice is one recipient, as it was named first.
+        if address in self.recipients:
+            return None
+        named = Named(address, route, request)
+        if (verdict is Verdict.PLAY_THROUGH or self.played or self.fallen) and self._is_for_primary(route, verdict):
+            return named
+        self.take(named)
+        return None
+
+    def take(self, named: Named) -> None:
+        self.recipients[named.address] = named.route
+        if named.request is not NO_REQUEST:
+            self.requests[named.address] = named.request
+
+    def _is_for_primary(self, route: Route, verdict: Verdict) -> bool:
+        """Whether a recipient is played through. Two ways in one transaction would have two replies to one end of data:
+        what was begun one way ends so, and who is to go another is refused for now. Raises Refusal."""
+        name = route.name
+        if name == self.fallen:
+            if self.is_shown_out:
+                raise Refusal(SHOWN_OUT, "primary")
+            return False
+        if not self.recipients:
+            self.played = name if verdict is Verdict.PLAY_THROUGH else ""
+        elif (self.played or verdict is Verdict.PLAY_THROUGH) and name != self.played:
+            is_queued = not self.played and any(name == each.name for each in self.recipients.values())
+            if not is_queued:
+                raise Refusal("452 4.5.3 Please send to recipients at other servers separately", "separately")
+        return name == self.played
+
+    def _judge(self, path: Path, listener: Listener) -> tuple[str, Route, Verdict]:
+        """The whole address of a recipient that may be taken, its route, and what this wants. Raises Refusal."""
+        settings = listener.settings
+        domain = path.domain or settings.postmaster_domain
+        route = settings.routes.get(domain)
+        if path.could_be_followed and not (route is not None and route.takes_routing_characters):
+            raise Refusal("553 5.1.3 Routes in the local part are not followed", "syntax", domain)
+        if route is None:
+            if path.is_literal:
+                raise Refusal("553 5.1.3 Address literals are not taken as recipients", "syntax", domain)
+            raise Refusal("550 5.7.1 We do not relay for this domain", "relay", domain)
+        verdict = listener.verdict(route)
+        if verdict is Verdict.USE_PRIMARY:
+            raise Refusal("451 4.3.2 The primary mail server is up, please use it", "guard", domain)
+        address = path.address if path.domain else f"{path.local}@{domain}"
+        if len(self.recipients) >= settings.max_recipients and address not in self.recipients:
+            raise Refusal("452 4.5.3 Too many recipients, please send the rest separately", "recipients", domain)
+        return address, route, verdict
+
+    def envelopes(
+        self, listener: Listener, *, client_address: str, helo: str, is_esmtp: bool, is_tls: bool
+    ) -> list[Envelope]:
+        """One envelope for every route that the recipients are on: committed together, or not at all."""
+        paths: dict[str, list[str]] = {}
+        for address, route in self.recipients.items():
+            paths.setdefault(route.name, []).append(address)
+        protocol = _PROTOCOLS[self.parameters.smtputf8, is_esmtp, is_tls]
+        return [
+            listener.envelope(
+                reverse_path=self.reverse_path,
+                forward_paths=tuple(addresses),
+                report_requests=self._requests(addresses),
+                route=name,
+                client_address=client_address,
+                helo=helo,
+                protocol=protocol,
+                parameters=self.parameters,
+            )
+            for name, addresses in paths.items()
+        ]
+
+    def _requests(self, addresses: list[str]) -> tuple[ReportRequest, ...]:
+        if not self.requests:
+            return ()
+        return tuple(self.requests.get(address, NO_REQUEST) for address in addresses)
+
+
+# By SMTPUTF8, EHLO and TLS: the word of the Received line (RFC 3848; RFC 6531, section 4.3).
+_PROTOCOLS = {
+    (False, False, False): "SMTP",
+    (False, False, True): "SMTP",
+    (False, True, False): "ESMTP",
+    (False, True, True): "ESMTPS",
+    (True, False, False): "UTF8SMTP",
+    (True, False, True): "UTF8SMTPS",
+    (True, True, False): "UTF8SMTP",
+    (True, True, True): "UTF8SMTPS",
+}
 
 
 class Endless(Exception):
@@ -32,30 +210,42 @@ class Endless(Exception):
 
 
 class Intake:
-    """Where the octets of one message go: the spool, and beside it what must be known before the commit."""
+    """Where the octets of one message go: the spool, and beside it what must be known before the commit.
 
-    def __init__(self, spool: Spool, limit: int) -> None:
+    `fault` is why the message will not be taken, once that is so: "size", "header_size", "long_lines".
+    """
+
+    def __init__(self, spool: Spool, bounds: Bounds) -> None:
         self.spool = spool
         self.failed: OSError | None = None
         self.octets = 0
-        self._limit = limit
-        self._head = bytearray()
+        self.fault = ""
+        self._bounds = bounds
+        self._header = Header()
+        self._lines = LineLimit(bounds.line_octets)
 
     def write(self, data: bytes) -> None:
         self.octets += len(data)
-        if self.failed is not None or self.too_large:
+        if self.fault or self.failed is not None:
             return
-        if len(self._head) < HEAD_OCTETS:
-            self._head += data[: HEAD_OCTETS - len(self._head)]
+        header = self._header
+        if not header.has_ended:
+            header.feed(data)
+        if self.octets > self._bounds.message_octets:
+            self.fault = "size"
+        elif header.octets > self._bounds.header_octets:
+            self.fault = "header_size"
+        elif self._lines.is_broken_by(data):
+            self.fault = "long_lines"
+        if self.fault:
+            # The rest is read to its end, and none of it is wanted any more.
+            self.spool.close()
+            return
         try:
             self.spool.write(data)
         except OSError as error:
             self.failed = error
 
     @property
-    def too_large(self) -> bool:
-        return self.octets > self._limit
-
-    @property
     def hops(self) -> int:
-        return trace.hops(bytes(self._head))
+        return self._header.hops

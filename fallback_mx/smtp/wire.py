@@ -1,47 +1,53 @@
 """One inbound connection: octets into lines or content, replies into octets, and what keeps a client from hurting us.
 
 Everything here happens in the callback that brings the octets: no task and no future is made for a command. Input that
-cannot be used yet waits in the kernel. A client that is slow to send, or does not read what it is told, is cut off by
-one timer a connection that looks at a deadline now and then.
+cannot be used yet waits in the kernel. A client that is slow to send is told so and cut off, one that does not read is
+aborted: `deadlines` says when. A proxy that is trusted says first who its client is (`preface`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
 from fallback_mx.smtp.content import ContentReader
+from fallback_mx.smtp.deadlines import LINGER_SECONDS, Deadlines
+from fallback_mx.smtp.hearer import Hearer
+from fallback_mx.smtp.preface import Preface
 
 COMMAND_LIMIT = 2048  # RFC 5321, section 4.5.3.1.4 asks for 512 and for room for parameters
 INPUT_LIMIT = 64 * 1024
-COMMAND_TIMEOUT_SECONDS = 300.0  # section 4.5.3.2.7
-BLOCK_TIMEOUT_SECONDS = 180.0  # section 4.5.3.2.5
-LINGER_SECONDS = 5.0
 HANDSHAKE_SECONDS = 60.0
 TURN_COMMANDS = 100  # then the others have their turn
 
 
-class Wire(SMTP):
+class Wire(SMTP, Hearer):
     """The connection under a session. Built on aiosmtpd's protocol class, with reading and writing of its own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    # An object with more than 30 attributes in its dictionary is slower to read: these are kept out of it.
+    __slots__ = (
+        *("_content", "_deadlines", "_has_ended", "_input", "_is_choked", "_is_lost", "_is_reading", "_is_resting"),
+        *("_is_waiting", "_out", "client_address", "due", "is_leaving", "is_tls", "loop", "peer_address", "transport"),
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
         # Neither SMTP.__init__, which builds three tables by reflection for every connection, nor that of the stream
         # protocol, whose reader wants a task: only what lies under both.
         asyncio.streams.FlowControlMixin.__init__(self, loop)
         self.loop = loop
         self.transport: Any = None
         self.client_address = ""
+        self.peer_address = ""  # the client's, whatever it says later of whom it speaks for
         self.is_tls = False
+        self.due = 0.0
         self._input = bytearray()
         self._out: list[bytes] = []
         self._content: ContentReader | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
+        self._deadlines = deadlines
         self._is_waiting = False
-        self._is_leaving = False
+        self.is_leaving = False
         self._has_ended = False
         self._is_reading = True
         self._is_choked = False
@@ -49,34 +55,6 @@ class Wire(SMTP):
         self._is_lost = False
 
     # For the session --------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def opened(self) -> None:
-        """The connection stands: greet."""
-
-    @abstractmethod
-    def lost(self) -> None:
-        """The connection is gone."""
-
-    @abstractmethod
-    def obey(self, line: bytes) -> None:
-        """Carry out a command, given without its CRLF."""
-
-    @abstractmethod
-    def take(self, octets: int) -> None:
-        """So many octets of content have come, and are about to be looked at."""
-
-    @abstractmethod
-    def content_ended(self) -> None:
-        """The end of data has been read."""
-
-    @abstractmethod
-    def refuse_stream(self, error: Exception) -> None:
-        """The content raised this: say so and leave."""
-
-    @abstractmethod
-    def timed_out(self) -> None:
-        """The client kept us waiting for too long and is about to be cut off."""
 
     def say(self, reply: str) -> None:
         """Reply; it goes out with the others of this turn (RFC 2920, section 3.2)."""
@@ -89,17 +67,17 @@ class Wire(SMTP):
     def read_content(self, reader: ContentReader) -> None:
         """What comes next is content."""
         self._content = reader
-        self.extend(BLOCK_TIMEOUT_SECONDS)
+        self.due = self.loop.time() + self._deadlines.block_seconds
 
     def wait(self) -> None:
         """Look at no further input until `go_on`: something is being done that takes its time."""
         self._is_waiting = True
-        self._deadline = float("inf")
+        self.due = float("inf")
 
     def go_on(self) -> None:
         """What was waited for is done, and its reply said."""
         self._is_waiting = False
-        self.extend(COMMAND_TIMEOUT_SECONDS)
+        self.due = self.loop.time() + self._deadlines.command_seconds
         self._advance()
 
     def leave(self, *, mid_stream: bool = False) -> None:
@@ -108,17 +86,16 @@ class Wire(SMTP):
         `mid_stream`: more of what it is sending may come, and is thrown away for a moment. Closing on unread input
         resets the connection, and the reset may swallow the reply.
         """
-        if self._is_leaving or self.transport is None:
+        if self.is_leaving or self.transport is None:
             return
-        self._is_leaving = True
+        self.is_leaving = True
+        self.due = self.loop.time() + LINGER_SECONDS
         self._flush()
         self._input.clear()
         if not mid_stream or self._has_ended or self.is_tls or not self.transport.can_write_eof():
             self.transport.close()
         else:
             self.transport.write_eof()
-            self._deadline = min(self._deadline, self.loop.time() + LINGER_SECONDS)
-            self._tick()
 
     @property
     def is_idle(self) -> bool:
@@ -126,12 +103,19 @@ class Wire(SMTP):
         return not self._is_waiting and self._content is None
 
     @property
-    def is_leaving(self) -> bool:
-        return self._is_leaving
+    def is_in_content(self) -> bool:
+        return self._content is not None
 
-    def extend(self, seconds: float) -> None:
-        """Give the client so much time from now."""
-        self._deadline = self.loop.time() + seconds
+    def overdue(self) -> None:
+        """The client has had its time."""
+        if not self.is_leaving:
+            self.timed_out()
+        if self.is_leaving or self._is_choked:
+            # Not close(): it waits for a client that never reads to take what we have written.
+            self.abort()
+        else:
+            self._content = None
+            self.leave(mid_stream=True)
 
     def abort(self) -> None:
         """Cut the connection now."""
@@ -140,12 +124,20 @@ class Wire(SMTP):
 
     # For asyncio ------------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+    def connection_made(self, transport: Any) -> None:
         peer = transport.get_extra_info("peername")
-        self.client_address = peer[0] if peer else ""
-        self.extend(COMMAND_TIMEOUT_SECONDS)
-        self._tick()
+        address = peer[0] if peer else ""
+        if self.is_proxy(address):
+            Preface(self, transport, address)
+        else:
+            self.begin(transport, address)
+
+    def begin(self, transport: Any, client_address: str) -> None:
+        """The connection stands, and this is whom it is for."""
+        self.transport = transport
+        self.client_address = self.peer_address = client_address
+        self.due = self.loop.time() + self._deadlines.command_seconds
+        self._deadlines.add(self)
         self.opened()
         self._flush()
 
@@ -153,15 +145,14 @@ class Wire(SMTP):
         if self._is_lost:
             return
         self._is_lost = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadlines.discard(self)
         self.transport = None
         self._content = None
         self._input.clear()
         self.lost()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_leaving:
+        if self.is_leaving:
             return
         self._input += data
         if self._is_resting:
@@ -174,7 +165,7 @@ class Wire(SMTP):
     def eof_received(self) -> bool:
         # A client may close its half after the final dot and still wait for the reply. TLS has no such half.
         self._has_ended = True
-        if self._is_leaving:
+        if self.is_leaving:
             return False
         if not self._is_waiting:
             self.leave()
@@ -195,13 +186,15 @@ class Wire(SMTP):
     def _advance(self) -> None:
         """Use the input as far as it can be used in this turn, then send what was said to it."""
         left = TURN_COMMANDS
-        while self._input and not (self._is_waiting or self._is_leaving or self._is_choked):
+        while self._input and not (self._is_waiting or self.is_leaving or self._is_choked):
             if left == 0:
                 self._rest()
                 return
             if not (self._read_content() if self._content is not None else self._read_command()):
                 break
             left -= 1
+        if left < TURN_COMMANDS and self._content is None and not (self._is_waiting or self.is_leaving):
+            self.due = self.loop.time() + self._deadlines.command_seconds
         self._flush()
         if self._has_ended and not self._is_waiting:
             self.leave()
@@ -211,6 +204,8 @@ class Wire(SMTP):
         """Let everybody else have a turn: one client with a great many commands must not keep them waiting."""
         self._flush()
         self._let_read(False)
+        if self._content is None:
+            self.due = self.loop.time() + self._deadlines.command_seconds
         self._is_resting = True
         self.loop.call_soon(self._resume)
 
@@ -236,15 +231,16 @@ class Wire(SMTP):
             self.leave(mid_stream=True)
             return False
         del buffer[: end + 1]
-        self.extend(COMMAND_TIMEOUT_SECONDS)
         self.obey(line)
         return True
 
     def _read_content(self) -> bool:
         """Feed the input to the content; False while its end has not come."""
         assert self._content is not None
-        self.extend(BLOCK_TIMEOUT_SECONDS)
         octets, self._input = self._input, bytearray()
+        deadlines = self._deadlines
+        credit = self.due + len(octets) * deadlines.seconds_per_octet
+        self.due = min(self.loop.time() + deadlines.block_seconds, credit)
         try:
             self.take(len(octets))
             rest = self._content.feed(octets)
@@ -271,18 +267,6 @@ class Wire(SMTP):
                 self.transport.resume_reading()
             else:
                 self.transport.pause_reading()
-
-    def _tick(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        remaining = self._deadline - self.loop.time()
-        if remaining <= 0:
-            if not self._is_leaving:
-                self.timed_out()
-            # Not close(): it waits for a client that never reads to take what we have written.
-            self.abort()
-            return
-        self._timer = self.loop.call_later(min(remaining + 0.01, 30.0), self._tick)
 
     async def encrypt(self, context: Any) -> None:
         """Speak TLS from now on. What came before the handshake is discarded (RFC 3207, section 4.2).

@@ -1,4 +1,4 @@
-"""The HTTP face of a running service: /livez, /readyz, /metrics and /status.json.
+"""The HTTP face of a running service: /livez, /readyz, /metrics and /status.json, named at /.
 
 `/livez` says that the event loop turns and touches nothing else. `/readyz` says whether mail can be taken: 200 while
 every check holds, 503 otherwise; a primary that is down is no reason to be unready, it is what this service is for.
@@ -36,6 +36,15 @@ SECURITY_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+
+INDEX = """\
+Fallback MX, a second mail exchanger.
+
+/status.json  how the primaries are and what waits
+/metrics      counters and gauges for Prometheus
+/livez        the process turns
+/readyz       mail can be taken
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,9 @@ def make_app(
     """The application. `failed(part, error)` hears of every error that nobody foresaw."""
     ready, figures, status = _Fresh(view.ready, pace), _Fresh(view.figures, pace), _Fresh(view.status, pace)
 
+    async def index(request: Request) -> Response:
+        return PlainTextResponse(INDEX)
+
     async def livez(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -138,7 +150,7 @@ def make_app(
         failed(f"http {request.url.path}", error)
         return _unavailable()
 
-    endpoints = {"/livez": livez, "/readyz": readyz, "/metrics": metrics_page, "/status.json": status_json}
+    endpoints = {"/": index, "/livez": livez, "/readyz": readyz, "/metrics": metrics_page, "/status.json": status_json}
     app = Starlette(
         routes=[Route(path, _guarded(endpoint, on_error)) for path, endpoint in endpoints.items()],
         exception_handlers={HTTPException: _http_error},

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from mxqueue.model import LIVE_STATES, RouteCount
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+GRACE = "grace"
 PRIMARY_STATES = ("up", "falling", "down", "rising", "unknown")
 
 
@@ -53,7 +54,17 @@ class Metrics:
         build.labels(version).set(1)
         self._accepted = self._counter("accepted_messages", "Messages committed and answered with 250.", "primary")
         self._octets = self._counter("accepted_octets", "Octets of content accepted.", "primary")
+        self._proxied = self._counter("proxied_messages", "Messages played through that the primary took.", "primary")
+        self._proxy_failures = self._counter(
+            "proxy_failures", "Transactions that the primary failed while they were played through.", "primary"
+        )
         self._refused = self._counter("refused", "Commands, recipients and messages refused.", "reason")
+        self._let_in = Counter(
+            "fallback_mx_let_in_recipients",
+            "Recipients taken though their primary is up and guards its door, by what let them in.",
+            ["primary", "reason"],
+            registry=self.registry,
+        )
         self._delivered = self._counter("delivered_recipients", "Recipients the primary has taken.", "primary")
         self._deferred = self._counter("deferred", "Attempts that failed for now, by recipient.", "primary")
         self._connections = Counter(
@@ -68,17 +79,33 @@ class Metrics:
     def add_primaries(self, names: Iterable[str]) -> None:
         """Let their counters stand at 0 from the start, so that the first increase can be seen."""
         for name in names:
-            for counter in (self._accepted, self._octets, self._delivered, self._deferred):
+            for counter in (
+                *(self._accepted, self._octets, self._delivered, self._deferred),
+                *(self._proxied, self._proxy_failures),
+            ):
                 counter.labels(name)
+            self._let_in.labels(name, GRACE)
 
     def accepted(self, primary: str, messages: int, octets: int) -> None:
         """So many messages were committed, with so many octets of content."""
         self._accepted.labels(primary).inc(messages)
         self._octets.labels(primary).inc(octets)
 
+    def proxied(self, primary: str, times: int = 1) -> None:
+        """A message was played through, and the primary took it."""
+        self._proxied.labels(primary).inc(times)
+
+    def proxy_failed(self, primary: str, times: int = 1) -> None:
+        """The primary failed while a transaction was played through to it."""
+        self._proxy_failures.labels(primary).inc(times)
+
     def refused(self, reason: str, times: int = 1) -> None:
         """Something was answered with 4xx or 5xx. `reason` is one of a fixed set of words, never a reply's text."""
         self._refused.labels(reason).inc(times)
+
+    def let_in(self, primary: str, reason: str, times: int = 1) -> None:
+        """A recipient was taken that would have been sent to the primary. `reason` is one of a fixed set of words."""
+        self._let_in.labels(primary, reason).inc(times)
 
     def delivered(self, primary: str, recipients: int = 1) -> None:
         """The primary answered 2xx for so many recipients."""

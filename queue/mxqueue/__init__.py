@@ -34,10 +34,11 @@ from mxqueue.model import (
     Outcome,
     Recipient,
     RecipientState,
+    ReportRequest,
     RouteCount,
     Settlement,
 )
-from mxqueue.spool import BytesContent, FileContent, Spool, StoredContent
+from mxqueue.spool import BytesContent, FileContent, Spool, SpoolMemory, StoredContent
 
 if TYPE_CHECKING:
     from mxqueue.store import Queue
@@ -65,11 +66,13 @@ __all__ = [
     "QueueUnavailable",
     "Recipient",
     "RecipientState",
+    "ReportRequest",
     "RouteCount",
     "SchemaTooNew",
     "SchemaTooOld",
     "Settlement",
     "Spool",
+    "SpoolMemory",
     "StorageFailed",
     "StoredContent",
     "UnsafeSQLite",

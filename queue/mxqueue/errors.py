@@ -6,7 +6,6 @@ None of these texts is for a sender. The listener answers QueueFull with 452 4.3
 
 from __future__ import annotations
 
-
 READ_ONLY_ADVICE = "Find out why (dmesg), repair the file system, mount it for writing; mail is taken again at once."
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, insert
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from mxqueue.errors import QueueError
-from mxqueue.model import CHUNK_SIZE, Content, Envelope, LedgerEvent, RecipientState
+from mxqueue.model import CHUNK_SIZE, Content, Envelope, LedgerEvent, RecipientState, ReportRequest
 from mxqueue.schema import chunk, ledger, message, recipient, to_micros
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(NamedTuple):
     """Envelopes that share one content, with the queue ids they will have."""
 
     ids: tuple[str, ...]
@@ -56,16 +56,18 @@ class _Insert:
 _MESSAGE = _Insert(
     message,
     *("id", "arrived_at", "reverse_path", "route", "size", "sha256"),
-    *("client_address", "helo", "trace", "body", "smtputf8", "node"),
+    *("client_address", "helo", "trace", "body", "smtputf8", "node", "ret", "envid"),
 )
 _RECIPIENT = _Insert(
     recipient,
     *("message_id", "position", "forward_path", "route", "arrived_at", "state"),
-    *("attempts", "not_before", "last_reply"),
+    *("attempts", "not_before", "last_reply", "notify", "orcpt"),
 )
 _LEDGER = _Insert(ledger, "at", "message_id", "position", "forward_path", "event", "detail", "actor", "node")
 _CHUNK = _Insert(chunk, "message_id", "position", "octets")
-_PENDING, _ACCEPTED = RecipientState.PENDING.value, LedgerEvent.ACCEPTED.value
+_NO_REQUESTS = repeat(ReportRequest())
+_PENDING = RecipientState.PENDING.value
+_ACCEPTED, _AMBIGUOUS = LedgerEvent.ACCEPTED.value, LedgerEvent.AMBIGUOUS.value
 
 
 def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, ...]]:
@@ -74,20 +76,39 @@ def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, .
     recipients: list[tuple[object, ...]] = []
     rows: list[tuple[object, ...]] = []
     for work in batch:
-        if not work.envelopes or not all(envelope.forward_paths for envelope in work.envelopes):
-            raise QueueError("an envelope wants a recipient", "This is a defect of the service: please report it.")
+        _check(work)
         now = to_micros(work.now)
         for message_id, envelope in zip(work.ids, work.envelopes, strict=True):
             messages.append(_message_row(work, now, message_id, envelope))
             source = f"from {envelope.client_address}" if envelope.client_address else ""
-            for position, path in enumerate(envelope.forward_paths):
-                recipients.append((message_id, position, path, envelope.route, now, _PENDING, 0, now, ""))
+            requests = envelope.report_requests or _NO_REQUESTS
+            doubt = envelope.ambiguous
+            # The next hop has been tried already; its reply is what is missing.
+            tried = (1, now, doubt) if doubt else (0, now, "")
+            for position, (path, asked) in enumerate(zip(envelope.forward_paths, requests, strict=False)):
+                recipients.append(
+                    (message_id, position, path, envelope.route, now, _PENDING, *tried, asked.notify, asked.orcpt)
+                )
                 rows.append((now, message_id, position, path, _ACCEPTED, source, "", work.node))
+                if doubt:
+                    rows.append((now, message_id, position, path, _AMBIGUOUS, doubt, "", work.node))
     _MESSAGE.run(connection, messages)
     _RECIPIENT.run(connection, recipients)
     _LEDGER.run(connection, rows)
     _store_content(connection, batch)
     return [work.ids for work in batch]
+
+
+def _check(work: Acceptance) -> None:
+    """What is no envelope is refused before anything is made of it."""
+    wrong = "an envelope wants a recipient" if not work.envelopes else ""
+    for envelope in work.envelopes:
+        if not envelope.forward_paths:
+            wrong = "an envelope wants a recipient"
+        elif envelope.report_requests and len(envelope.report_requests) != len(envelope.forward_paths):
+            wrong = "a request for reports wants its recipient"
+    if wrong:
+        raise QueueError(wrong, "This is a defect of the service: please report it.")
 
 
 def _message_row(work: Acceptance, now: int, message_id: str, envelope: Envelope) -> tuple[object, ...]:
@@ -104,6 +125,8 @@ def _message_row(work: Acceptance, now: int, message_id: str, envelope: Envelope
         envelope.body,
         envelope.smtputf8,
         work.node,
+        envelope.ret,
+        envelope.envid,
     )
 
 

@@ -65,6 +65,8 @@ message = Table(
     Column("body", String(16), nullable=False),
     Column("smtputf8", Boolean, nullable=False),
     Column("node", String, nullable=False),
+    Column("ret", String(4), nullable=False, server_default=""),
+    Column("envid", String, nullable=False, server_default=""),
     sqlite_with_rowid=False,
 )
 
@@ -83,6 +85,8 @@ recipient = Table(
     Column("lease_owner", String),
     Column("lease_token", String(26)),
     Column("lease_until", UtcMicros),
+    Column("notify", String, nullable=False, server_default=""),
+    Column("orcpt", String, nullable=False, server_default=""),
     PrimaryKeyConstraint("message_id", "position"),
     Index(
         "recipient_due",

@@ -1,8 +1,10 @@
 """Where content waits between the wire and the commit, and how it comes back out.
 
 A `Spool` keeps up to 1 MiB in memory and the rest in a file that has no name: whatever happens to the process,
-nothing is left behind. A `StoredContent` is read piece by piece and is checked against the hash it was accepted
-with before its last piece is handed out, so that damaged mail is noticed before anybody is told it is whole.
+nothing is left behind. Spools that share a `SpoolMemory` keep no more than that in memory together: beyond it they go
+to their files earlier, and nobody has to wait for anybody. A `StoredContent` is read piece by piece and is checked
+against the hash it was accepted with before its last piece is handed out, so that damaged mail is noticed before
+anybody is told it is whole.
 """
 
 from __future__ import annotations
@@ -21,11 +23,21 @@ from mxqueue.model import CHUNK_SIZE
 MEMORY_LIMIT = CHUNK_SIZE
 
 
+class SpoolMemory:
+    """How many octets of content may be in memory, and how many are. One thread writes and closes its spools."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+
 class Spool:
     """Content as it arrives. `write` raises OSError when the disk under `directory` is full."""
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, memory: SpoolMemory | None = None) -> None:
         self._directory = directory
+        self._memory = memory
+        self._held = 0
         self._pieces: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._hash = sha256()
@@ -35,11 +47,11 @@ class Spool:
         self.size += len(data)
         if self._file is None:
             self._pieces.append(data)
-            if self.size <= MEMORY_LIMIT:
+            if self.size <= MEMORY_LIMIT and self._hold(len(data)):
                 return
             self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  # it lives as long as the spool
             data = b"".join(self._pieces)
-            self._pieces.clear()
+            self._let_go()
         self._hash.update(data)
         view = memoryview(data)
         while view:
@@ -61,8 +73,24 @@ class Spool:
         """The file's, None while everything is in memory."""
         return None if self._file is None else self._file.fileno()
 
-    def close(self) -> None:
+    def _hold(self, octets: int) -> bool:
+        """Whether so many more may stay in memory."""
+        memory = self._memory
+        if memory is not None:
+            if memory.used + octets > memory.limit:
+                return False
+            memory.used += octets
+            self._held += octets
+        return True
+
+    def _let_go(self) -> None:
         self._pieces.clear()
+        if self._memory is not None:
+            self._memory.used -= self._held
+            self._held = 0
+
+    def close(self) -> None:
+        self._let_go()
         if self._file is not None:
             self._file.close()
 

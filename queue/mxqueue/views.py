@@ -33,6 +33,8 @@ def recipient_from_row(row: Row[Any]) -> Recipient:
         last_reply=row.last_reply,
         lease_owner=row.lease_owner,
         lease_until=row.lease_until,
+        notify=row.notify,
+        orcpt=row.orcpt,
     )
 
 
@@ -65,6 +67,8 @@ def load_messages(
             smtputf8=row.smtputf8,
             node=row.node,
             recipients=tuple(recipients.get(row.id, ())),
+            ret=row.ret,
+            envid=row.envid,
         )
         for row in rows
         if only is None or row.id in recipients

@@ -153,6 +153,32 @@ def test_what_was_cancelled_before_its_turn_is_dropped_wholly(queue: Queue) -> N
     assert rows == ["kept@example.test"]
 
 
+def test_a_message_that_the_next_hop_may_have_is_queued_once_and_the_ledger_says_so(queue: Queue) -> None:
+    doubt = "no reply to the end of data: timeout"
+    queue_id = accept(queue, "one@example.test", "two@example.test", ambiguous=doubt)
+
+    stored, ledger = queue.show(queue_id).result()
+    assert [(row.position, row.event, row.detail) for row in ledger if row.event != "accepted"] == [
+        (0, "ambiguous", doubt),
+        (1, "ambiguous", doubt),
+    ]
+    assert events(queue, queue_id) == ["accepted", "ambiguous"]
+    assert {(each.state, each.attempts, each.last_reply) for each in stored.recipients} == {
+        (RecipientState.PENDING, 1, doubt)
+    }
+    (claim,) = queue.claim("main", "worker").result()
+    assert claim.message.id == queue_id
+
+
+def test_doubt_about_one_message_of_a_batch_is_no_doubt_about_another(queue: Queue) -> None:
+    with Blocked(queue):
+        sure = queue.accept([envelope()], BytesContent(LETTER))
+        unsure = queue.accept([envelope(ambiguous="the connection was lost")], BytesContent(LETTER))
+
+    assert events(queue, sure.result()[0]) == ["accepted"]
+    assert events(queue, unsure.result()[0]) == ["accepted", "ambiguous"]
+
+
 class Unreadable:
     """Content that breaks off, as a spool on a failing disk does."""
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import smtplib
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -159,3 +160,23 @@ def test_one_worker_is_one_process() -> None:
         assert accepting(relay) == []
         send(relay)
         assert relay.queue_count() == 1
+
+
+def test_what_one_client_may_have_it_may_have_of_all_processes_together() -> None:
+    with Relay(primary(1), server={"workers": 2, "max_connections_per_client": 5}) as relay:
+        replies = []
+        held = [socket.create_connection(("127.0.0.1", relay.port), timeout=30) for _ in range(20)]
+        for connection in held:
+            replies.append(connection.recv(100)[:3])
+        # Both may let in the fifth at the same moment.
+        assert replies.count(b"220") in (5, 6), replies
+        assert set(replies) == {b"220", b"421"}
+        told = 'fallback_mx_refused_total{reason="client_connections"}'
+        relay.wait_for(lambda: metric(relay, told) == replies.count(b"421"), "all are counted")
+        for pid in accepting(relay):
+            os.kill(pid, signal.SIGKILL)
+        relay.wait_for(lambda: len(accepting(relay)) == 2, "there are two again")
+        with client(relay) as smtp:
+            assert smtp.noop()[0] == 250
+        for connection in held:
+            connection.close()

@@ -187,9 +187,8 @@ class Relay:
 
     def primary_state(self, name: str = "main") -> str:
         """What the monitor makes of a primary: "up", "falling", "down", "rising" or "unknown"."""
-        states = [str(row["state"]) for row in self.status()["primaries"] if row["name"] == name]
-        # HTTP answers a moment before there is a monitor.
-        return states[0] if states else "unknown"
+        states = (row["state"] for row in self.status()["primaries"] if row["name"] == name)
+        return str(next(states, "unknown"))  # it is not listed before something of it is on record
 
     def wait_for(self, fact: Callable[[], bool], what: str, timeout: float = 30, interval: float = 0.1) -> None:
         """Until the fact holds, however long that takes within `timeout`; dead services are noticed at once."""

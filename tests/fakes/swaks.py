@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 
 
@@ -28,14 +29,24 @@ class Transcript:
 class Swaks:
     program: str
 
-    def send(self, port: int, *, recipient: str, subject: str, sender: str = "a@sender.test") -> Transcript:
+    def speaks_tls(self) -> bool:
+        """Only where Perl has Net::SSLeay."""
+        done = subprocess.run([self.program, "--support"], capture_output=True, text=True, timeout=20, check=True)
+        return "=== TLS supported" in done.stdout
+
+    def send(self, port: int, *options: str, recipient: str, sender: str = "a@sender.test") -> Transcript:
+        """One message to this port of 127.0.0.1."""
         server = ["--server", f"127.0.0.1:{port}", "--helo", "client.sender.test"]
-        envelope = ["--from", sender, "--to", recipient, "--h-Subject", subject]
+        envelope = ["--from", sender, "--to", recipient]
         done = subprocess.run(
-            [self.program, *server, *envelope],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+            [self.program, *server, *envelope, *options], capture_output=True, timeout=120, check=False
         )
-        return Transcript(done.stdout + done.stderr, done.returncode)
+        return Transcript((done.stdout + done.stderr).decode(errors="replace"), done.returncode)
+
+    def send_content(self, port: int, content: bytes, *options: str, recipient: str, sender: str) -> Transcript:
+        """This content, whose dots swaks doubles; its last line end is swaks's own."""
+        with tempfile.NamedTemporaryFile(prefix="swaks-") as file:
+            file.write(content.removesuffix(b"\r\n"))
+            file.flush()
+            data = ["--data", f"@{file.name}", "--suppress-data"]
+            return self.send(port, *data, *options, recipient=recipient, sender=sender)

@@ -1,4 +1,4 @@
-"""FAULTS 12: out of file descriptors. Connections wait and nothing spins; what is under way goes on; it ends by itself."""
+"""FAULTS 12: out of file descriptors. Connections wait, nothing spins, sessions go on, and it ends by itself."""
 
 from __future__ import annotations
 

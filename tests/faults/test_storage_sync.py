@@ -159,6 +159,8 @@ def test_while_a_sync_takes_its_time_senders_wait_and_everything_else_goes_on(
             assert [client.reply() for client in clients] == [TAKEN] * 4
             relay.wait_for(lambda: len(fake.messages) == 4, "what was taken is delivered")
             relay.wait_for(lambda: checks(relay)[0] == 200, "/readyz says 200")
-            relay.wait_for(lambda: [row["ended_at"] is not None for row in relay.outages()] == [True], "it is on record")
+            relay.wait_for(
+                lambda: [row["ended_at"] is not None for row in relay.outages()] == [True], "it is on record"
+            )
             for client in clients:
                 client.__exit__(None, None, None)

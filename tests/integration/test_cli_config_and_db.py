@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -56,8 +58,6 @@ def test_config_check_json_has_key_wrong_and_write(operator: Operator) -> None:
     operator.config.write_text('[[primary]]\nname = "main"\ndomains = ["example.org"]\nrise = 0\n')
     result = operator.run("config", "check", "--json")
     assert result.exit_code == 2
-    import json
-
     answer = json.loads(result.stdout)
     assert (answer["ok"], [sorted(one) for one in answer["problems"]]) == (False, [["key", "write", "wrong"]])
 
@@ -236,7 +236,8 @@ def test_every_command_has_help_with_examples_that_are_commands(operator: Operat
     result = operator.run(*words, "--help")
     assert result.exit_code == 0
     assert "Examples:\n" in result.stdout
-    assert "--config FILE" in result.stdout
+    # The demo reads no configuration.
+    assert ("--config FILE" in result.stdout) is (words != ("demo",))
     assert f"  fallback-mx {' '.join(words)}".rstrip() in result.stdout
 
 
@@ -248,6 +249,75 @@ def test_json_is_an_option_of_every_command_that_prints_data() -> None:
         if not isinstance(command, click.Group) and not any("--json" in option.opts for option in command.params)
     ]
     assert sorted(without) == [("demo",), ("serve",)]
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, ("config", "check"), ("config", "show"), ("db", "migrate")], ids=" ".join)
+def test_json_means_the_same_before_any_word_of_a_command(operator: Operator, words: tuple[str, ...]) -> None:
+    # On an empty queue no command changes anything, so that each can be run again.
+    operator.create()
+    outputs = set()
+    for place in range(len(words) + 1):
+        result = operator.run(*words[:place], "--json", *words[place:])
+        outputs.add((result.exit_code, re.sub(r"\d{2}:\d{2}[^\"]*Z|[0-9.]+e?[0-9]*,", "…", result.output)))
+    assert len(outputs) == 1, outputs
+
+
+@pytest.mark.parametrize("words", [("--json", "status"), ("--json", "queue", "count"), ("queue", "--json", "count")])
+def test_json_before_the_subcommand_prints_json(operator: Operator, words: tuple[str, ...]) -> None:
+    operator.create().accept()
+    result = operator.run(*words)
+    assert result.exit_code == 0, result.output
+    assert [type(json.loads(line)) for line in result.stdout.splitlines()] == [dict]
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_json_before_a_command_that_prints_none_is_code_2(operator: Operator, command: str) -> None:
+    result = operator.run("--json", command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{command} prints nothing that --json could be of use for." in result.stderr
+
+
+def _groups() -> list[tuple[str, ...]]:
+    return [words for words in _leaves(program) if isinstance(_find(words), click.Group)]
+
+
+def test_no_line_of_a_list_of_commands_is_cut_off(operator: Operator) -> None:
+    for words in _groups():
+        listed = operator.run(*words, "--help", env={"COLUMNS": "80"}).stdout.partition("Commands:\n")[2]
+        assert listed
+        assert [line for line in listed.splitlines() if line.endswith(("...", "…"))] == []
+
+
+def _serve(operator: Operator, *words: str) -> tuple[int, str]:
+    """In a process of its own, whose log `serve` sets up; its exit code and standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fallback_mx", "serve", "--config", str(operator.config), *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("--listen", "foo", '--listen: "foo" has no port; write an address and a port, for example "foo:25"'),
+        ("--http", "x", '--http: "x" has no port; write an address and a port, for example "x:8025"'),
+        ("--storage", "queue.db", '--storage: is a path, not a URL; write "sqlite:///queue.db"'),
+    ],
+)
+def test_a_mistake_in_an_option_of_serve_is_blamed_on_the_option(
+    operator: Operator, option: str, value: str, line: str
+) -> None:
+    assert _serve(operator, option, value) == (2, f"fallback-mx: {line}\n")
+
+
+def test_a_mistake_in_the_file_is_blamed_on_the_file_whatever_the_options(operator: Operator) -> None:
+    operator.config.write_text(operator.config.read_text() + "rise = 0\n")
+    _, said = _serve(operator, "--listen", "127.0.0.1:0")
+    assert said.startswith(f"fallback-mx: {operator.config}: primary[1].rise: ")
 
 
 def _find(words: tuple[str, ...]) -> click.Command:

@@ -187,6 +187,39 @@ def test_status_json_has_the_promised_fields(operator: Operator) -> None:
     assert status["outages"][0]["cause"] == {"phase": "connect", "detail": "connection refused"}
 
 
+def test_figures_of_the_drain_are_null_where_no_service_tells_them(operator: Operator) -> None:
+    operator.accept(route="gone")
+    (status,) = operator.json("status")
+    assert [one["drain"] for one in status["primaries"]] == [None, None, None]
+
+
+def _next_attempt(operator: Operator, queue_id: str) -> str:
+    heading, row = operator.run("queue", "show", queue_id).stdout.splitlines()[5:7]
+    return dict(zip(heading.split("\t"), row.split("\t"), strict=True))["NEXT ATTEMPT"]
+
+
+def test_the_next_attempt_in_an_outage_is_when_the_primary_is_up(operator: Operator) -> None:
+    queue_id = operator.accept(age=13 * MINUTE)
+    _record(operator, [_span(_now() - 14 * MINUTE)], [_watch(_now() - timedelta(hours=1), _now())])
+    assert _next_attempt(operator, queue_id) == "when main is up"
+
+
+def test_the_next_attempt_of_what_is_due_while_the_primary_is_up_is_due_now(operator: Operator) -> None:
+    queue_id = operator.accept(age=MINUTE)
+    _record(operator, [], [_watch(_now() - timedelta(hours=1), _now())])
+    assert _next_attempt(operator, queue_id) == "due now"
+
+
+def test_mail_of_a_primary_that_is_not_configured_has_no_next_attempt(operator: Operator) -> None:
+    assert _next_attempt(operator, operator.accept(route="gone")) == "none, gone is not configured"
+
+
+def test_held_mail_has_no_next_attempt(operator: Operator) -> None:
+    queue_id = operator.accept()
+    operator.run("queue", "hold", queue_id)
+    assert _next_attempt(operator, queue_id) == ""
+
+
 def test_no_address_of_a_person_is_in_a_status(operator: Operator) -> None:
     now = _now()
     operator.accept("bob@example.org")

@@ -201,7 +201,9 @@ def test_ehlo_offers_what_is_supported_and_nothing_else(world: World) -> None:
         "PIPELINING",
         "SIZE 3000000",
         "8BITMIME",
+        "SMTPUTF8",
         "ENHANCEDSTATUSCODES",
+        "DSN",
     ]
 
 

@@ -124,6 +124,13 @@ def face(started: Face) -> Face:
     return started
 
 
+def test_the_root_names_every_path_there_is_and_asks_the_service_nothing(face: Face) -> None:
+    status, headers, body = face.request("/")
+    assert (status, headers["Content-Type"], face.house.asked) == (200, "text/plain; charset=utf-8", 0)
+    named = [line.split()[0] for line in body.decode().splitlines() if line.startswith("/")]
+    assert sorted(named) == sorted(PATHS)
+
+
 def test_livez_answers_without_asking_the_service_anything(face: Face) -> None:
     face.house.checks = QueueUnavailable("gone")
     status, _, body = face.request("/livez")
@@ -214,6 +221,7 @@ def test_metrics_have_what_was_counted(face: Face) -> None:
     face.metrics.accepted("main", 1, 1000)
     face.metrics.accepted("main", 1, 500)
     face.metrics.refused("relay")
+    face.metrics.let_in("main", "grace")
     face.metrics.delivered("main", 3)
     face.metrics.deferred("main")
     face.metrics.session_opened()
@@ -224,6 +232,7 @@ def test_metrics_have_what_was_counted(face: Face) -> None:
     assert samples["fallback_mx_accepted_messages_total", main] == 2
     assert samples["fallback_mx_accepted_octets_total", main] == 1500
     assert samples["fallback_mx_refused_total", (("reason", "relay"),)] == 1
+    assert samples["fallback_mx_let_in_recipients_total", (("primary", "main"), ("reason", "grace"))] == 1
     assert samples["fallback_mx_delivered_recipients_total", main] == 3
     assert samples["fallback_mx_deferred_total", main] == 1
     assert samples["fallback_mx_connections_total", ()] == 2
@@ -251,6 +260,7 @@ def test_an_empty_queue_is_zero_and_not_absent(face: Face) -> None:
     assert samples["fallback_mx_queue_messages", (("primary", "main"), ("state", "pending"))] == 0
     assert samples["fallback_mx_queue_oldest_age_seconds", (("primary", "main"),)] == 0
     assert samples["fallback_mx_accepted_messages_total", (("primary", "main"),)] == 0
+    assert samples["fallback_mx_let_in_recipients_total", (("primary", "main"), ("reason", "grace"))] == 0
 
 
 def test_a_queue_that_cannot_be_read_has_no_numbers_and_says_so(face: Face) -> None:
@@ -305,7 +315,7 @@ def test_every_answer_has_the_security_headers(face: Face, path: str) -> None:
         assert "Server" not in headers
 
 
-@pytest.mark.parametrize("path", ["/", "/livez/", "//livez", "/status", "/metrics/../livez", "/%2e%2e/", "/\x7f%0a"])
+@pytest.mark.parametrize("path", ["/livez/", "//livez", "/status", "/metrics/../livez", "/%2e%2e/", "/\x7f%0a"])
 def test_an_unknown_path_is_404_and_leads_nowhere(face: Face, path: str) -> None:
     with face.connect() as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

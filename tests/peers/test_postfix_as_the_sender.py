@@ -30,7 +30,7 @@ def sender(relay: Relay) -> Iterator[Postfix]:
 def test_a_message_deferred_by_guard_is_taken_in_the_outage_and_arrives_once(
     relay: Relay, sender: Postfix, postfix_primary: Postfix, swaks: Swaks
 ) -> None:
-    given = swaks.send(sender.port, recipient=f"user@{DOMAIN}", subject="by way of Postfix")
+    given = swaks.send(sender.port, "--h-Subject", "by way of Postfix", recipient=f"user@{DOMAIN}")
     assert given.final_reply.startswith("250 "), given.text
     relay.wait_for(lambda: b" 451 4.3.2 " in sender.log_file.read_bytes(), "the sender is told 451 by guard")
     assert any(sender.queued()), "Postfix no longer has the message that it was told to keep"

@@ -24,7 +24,7 @@ def relay(postfix_primary: Postfix) -> Iterator[Relay]:
 
 
 def test_guard_sends_swaks_to_the_primary_while_it_answers(relay: Relay, swaks: Swaks) -> None:
-    transcript = swaks.send(relay.port, recipient=RECIPIENT, subject="while up")
+    transcript = swaks.send(relay.port, "--h-Subject", "while up", recipient=RECIPIENT)
 
     assert transcript.final_reply.startswith("451 4.3.2 "), transcript.text
     assert relay.queue_count() == 0
@@ -36,7 +36,7 @@ def test_a_message_sent_in_an_outage_reaches_the_maildir_once(
     postfix_primary.stop()
     relay.wait_for(lambda: relay.primary_state() == "down", "the outage is noticed")
 
-    transcript = swaks.send(relay.port, recipient=RECIPIENT, subject="in the outage")
+    transcript = swaks.send(relay.port, "--h-Subject", "in the outage", recipient=RECIPIENT)
     accepted = re.match(r"250 .*\b([0-9A-HJKMNP-TV-Z]{26})\b", transcript.final_reply)
     assert accepted, f"expected 250 with a queue id:\n{transcript.text}"
     queue_id = accepted[1]

@@ -63,10 +63,24 @@ def test_an_empty_http_listen_switches_http_off(written):
     assert load(written('[http]\nlisten = ""\n' + PRIMARY), environ={}).http.listen is None
 
 
+def test_grace_is_on_and_greylisting_off_where_nothing_is_written_and_off_is_written_as_off(written):
+    usual = load(written(PRIMARY), environ={})
+    assert (usual.primaries[0].grace_after, usual.primaries[0].greylist) == (timedelta(minutes=10), None)
+    turned = load(written(PRIMARY + 'grace_after = "off"\ngreylist = "5m"\n'), environ={})
+    assert (turned.primaries[0].grace_after, turned.primaries[0].greylist) == (None, timedelta(minutes=5))
+    assert (turned.shown()["primary"][0]["grace_after"], usual.shown()["primary"][0]["greylist"]) == ("off", "off")
+
+
 def test_an_ipv6_address_is_written_back_in_brackets(written):
     config = load(written('[server]\nlisten = ["[::1]:2525"]\n' + PRIMARY), environ={})
     assert config.server.listen == (Endpoint("::1", 2525),)
     assert str(config.server.listen[0]) == "[::1]:2525"
+
+
+def test_addresses_and_networks_are_written_back_as_they_stood(written):
+    text = '[server]\nproxy_protocol_from = ["192.0.2.10", "10.1.0.0/16", "2001:DB8::/32", "::1"]\n' + PRIMARY
+    shown = load(written(text), environ={}).shown()["server"]["proxy_protocol_from"]
+    assert shown == ["192.0.2.10", "10.1.0.0/16", "2001:db8::/32", "::1"]
 
 
 def test_the_models_are_frozen(written):
@@ -161,8 +175,52 @@ SERVER_MISTAKES = [
     ("workers = 65", "server.workers: 65 is too large; write 64 or less"),
     ("workers = -1", "server.workers: -1 is too small; write 0 or more"),
     ("max_recipients = true", "server.max_recipients: true is not a whole number; write max_recipients = 100"),
+    ('greeting_delay = "1m"', 'server.greeting_delay: "1m" is too long; write "30s" or less'),
+    ("greeting_delay = 5", 'server.greeting_delay: is a number without a unit: 5; '
+     'write a duration in quotes, for example "5s"'),
+    ('dnsbl = "zen.spamhaus.org"',
+     'server.dnsbl: "zen.spamhaus.org" is not a list; write dnsbl = ["zen.spamhaus.org"]'),
+    ('dnsbl = ["https://www.spamhaus.org/"]',
+     "server.dnsbl[0]: \"https://www.spamhaus.org/\" is not a domain: 'https://www' cannot be "
+     'a part of a domain name; write a name such as "example.org"'),
+    ('dnsbl = ["zen.spamhaus.org", "Zen.Spamhaus.org."]',
+     'server.dnsbl[1]: "zen.spamhaus.org" stands twice; write it once'),
+    ('dnsbl_timeout = "1m"', 'server.dnsbl_timeout: "1m" is too long; write "10s" or less'),
+    ('dnsbl_timeout = "0s"', 'server.dnsbl_timeout: "0s" is too short; write "100ms" or more'),
     ("max_conections = 5", "server.max_conections: is not a key of [server]; did you mean max_connections?"),
     ('domains = ["example.org"]', "server.domains: is not a key of [server]; write it under [[primary]]"),
+    ('max_header_size = "0kB"', 'server.max_header_size: "0kB" is too small; write "1B" or more'),
+    ('max_header_size = 256', 'server.max_header_size: is a number without a unit: 256; '
+     'write a size in quotes, for example "256MB"'),
+    ('long_lines = "break"', 'server.long_lines: "break" is not known here; write "accept" or "refuse"'),
+    ('max_content_memory = "lots"', 'server.max_content_memory: "lots" is not a size; '
+     'write a number and one of B, kB, MB, GB, KiB, MiB, GiB, for example "50MB"'),
+    ("max_connections_per_client = 0", "server.max_connections_per_client: 0 is too small; write 1 or more"),
+    ("max_connections_per_network = 1.5", "server.max_connections_per_network: 1.5 is not a whole number; "
+     "write max_connections_per_network = 200"),
+    ("max_messages_per_session = 0", "server.max_messages_per_session: 0 is too small; write 1 or more"),
+    ("max_errors = -1", "server.max_errors: -1 is too small; write 1 or more"),
+    ("max_idle_commands = 0", "server.max_idle_commands: 0 is too small; write 1 or more"),
+    ("command_timeout = 300", 'server.command_timeout: is a number without a unit: 300; '
+     'write a duration in quotes, for example "300s"'),
+    ('data_timeout = "0s"', 'server.data_timeout: "0s" is too short; write "100ms" or more'),
+    ('stress_timeout = "soon"', 'server.stress_timeout: "soon" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
+    ('min_data_rate = "100B/s"', 'server.min_data_rate: "100B/s" is not a size; '
+     'write a number and one of B, kB, MB, GB, KiB, MiB, GiB, for example "50MB"'),
+    ('proxy_protocol_from = "192.0.2.10"',
+     'server.proxy_protocol_from: "192.0.2.10" is not a list; write proxy_protocol_from = ["192.0.2.10"]'),
+    ('proxy_protocol_from = ["haproxy.example.org"]',
+     'server.proxy_protocol_from[0]: "haproxy.example.org" is not an address or a network; '
+     'write an address such as "192.0.2.10" or a network such as "10.1.0.0/16"'),
+    ('proxy_protocol_from = [10]',
+     'server.proxy_protocol_from[0]: 10 is not text; write text in double quotes, for example "192.0.2.10"'),
+    ('proxy_protocol_from = ["10.1.2.3/16"]',
+     'server.proxy_protocol_from[0]: "10.1.2.3/16" is an address and a network at once; write "10.1.0.0/16"'),
+    ('xclient_from = ["0.0.0.0/0"]', 'server.xclient_from[0]: "0.0.0.0/0" is everybody; '
+     "write the addresses of those that are to be believed"),
+    ('xclient_from = ["::/0"]', 'server.xclient_from[0]: "::/0" is everybody; '
+     "write the addresses of those that are to be believed"),
 ]  # fmt: skip
 STORAGE_MISTAKES = [
     ('url = "/var/lib/queue.db"', 'storage.url: is a path, not a URL; write "sqlite:////var/lib/queue.db"'),
@@ -187,7 +245,24 @@ STORAGE_MISTAKES = [
      'write a number and one of ms, s, m, h, d, for example "10s"'),
 ]  # fmt: skip
 HTTP_MISTAKES = [
-    ("listen = 8025", 'http.listen: 8025 is a port alone; write an address and a port: "0.0.0.0:8025"'),
+    ("listen = 8025", 'http.listen: 8025 is a port alone; write an address and a port: "127.0.0.1:8025"'),
+    (
+        'listen = "localhost"',
+        'http.listen: "localhost" has no port; write an address and a port, for example "localhost:8025"',
+    ),
+    (
+        'listen = "localhost:http"',
+        'http.listen: "localhost:http" has no port; write an address and a port, for example "localhost:8025"',
+    ),
+    ('listen = "[::1]"', 'http.listen: "[::1]" has no port; write an address and a port, for example "[::1]:8025"'),
+    (
+        'listen = "not here"',
+        'http.listen: "not here" has no port; write an address and a port, for example "127.0.0.1:8025"',
+    ),
+    (
+        'listen = "::1:8025"',
+        'http.listen: "::1:8025" lacks brackets; write an IPv6 address in brackets, for example "[::1]:8025"',
+    ),
     ('listen = "0.0.0.0:25"', 'http.listen: "0.0.0.0:25" is in server.listen too; write another port'),
     ('token_fle = "x"', "http.token_fle: is not a key of [http]; write one of listen, or take it out"),
 ]
@@ -205,7 +280,19 @@ PRIMARY_MISTAKES = [
     ("port = 0", "primary[0].port: 0 is too small; write 1 or more"),
     ("port = 70000", "primary[0].port: 70000 is too large; write 65535 or less"),
     ('port = "25"', 'primary[0].port: "25" is not a whole number; write port = 25'),
-    ('when_up = "proxy"', 'primary[0].when_up: "proxy" is not known here; write "guard" or "accept"'),
+    ('when_up = "relay"', 'primary[0].when_up: "relay" is not known here; write "guard", "proxy" or "accept"'),
+    ("routing_characters = true",
+     'primary[0].routing_characters: true is not known here; write "refuse" or "accept"'),
+    ('grace_after = "13h"', 'primary[0].grace_after: "13h" is too long; write "12h" or less'),
+    ('grace_after = "0s"', 'primary[0].grace_after: "0s" is too short; write "1s" or more'),
+    ("grace_after = false", 'primary[0].grace_after: false is not known here; write "off"'),
+    ('grace_after = "never"', 'primary[0].grace_after: "never" is not known here; write "off"'),
+    ('grace_after = "soon"', 'primary[0].grace_after: "soon" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
+    ("greylist = true",
+     'primary[0].greylist: true is not text; write text in double quotes, for example "10s"'),
+    ("greylist = 5", 'primary[0].greylist: is a number without a unit: 5; '
+     'write a duration in quotes, for example "5s"'),
     ('tls = "yes"', 'primary[0].tls: "yes" is not known here; '
      'write "opportunistic", "none", "require" or "verify"'),
     ('on_refusal = "bounce"', 'primary[0].on_refusal: "bounce" is not known here; write "hold" or "discard"'),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallback_mx.smtp.content import END, ContentReader, Untrusted
+from fallback_mx.smtp.content import END, ContentReader, LineLimit, Untrusted
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: bytes(o for o in line if o not in b"\r\n\0")), max_size=12)
 CUTS = st.lists(st.integers(1, 9), min_size=1, max_size=200)
@@ -85,3 +85,36 @@ def test_any_octets_are_either_refused_or_read_as_one_message(junk: bytes, cuts:
 def test_content_without_an_end_is_no_message() -> None:
     with pytest.raises(EOFError):
         read(b"Subject: x\r\n\r\nhalf\r\n.")
+
+
+# Lines ----------------------------------------------------------------------------------------------------------
+
+
+def breaks(content: bytes, cuts: list[int], limit: int) -> bool:
+    lines, position, turn = LineLimit(limit), 0, 0
+    while position < len(content):
+        size = cuts[turn % len(cuts)]
+        if lines.is_broken_by(content[position : position + size]):
+            return True
+        position, turn = position + size, turn + 1
+    return False
+
+
+@given(st.lists(st.integers(0, 30), max_size=30), st.integers(1, 25), CUTS)
+def test_a_line_is_too_long_by_its_octets_without_crlf_in_whatever_pieces(
+    lengths: list[int], limit: int, cuts: list[int]
+) -> None:
+    content = b"".join(b"x" * length + b"\r\n" for length in lengths)
+    assert breaks(content, cuts, limit) == any(length > limit for length in lengths)
+
+
+@pytest.mark.parametrize("size", [1, 7, 65_536])
+def test_a_line_of_998_octets_is_within_the_limit_of_998_and_one_of_999_is_not(size: int) -> None:
+    assert not breaks((b"x" * 998 + b"\r\n") * 3, [size], 998)
+    assert breaks(b"x" * 998 + b"\r\n" + b"x" * 999 + b"\r\n", [size], 998)
+
+
+def test_a_line_that_never_ends_is_noticed_as_soon_as_it_is_too_long() -> None:
+    lines = LineLimit(998)
+    assert not lines.is_broken_by(b"x" * 1000)
+    assert lines.is_broken_by(b"x")

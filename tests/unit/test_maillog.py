@@ -98,9 +98,20 @@ def test_no_persons_address_is_written_above_debug(level: str, as_json: bool) ->
         reverse_path="alice@example.com",
         forward_path="bob@example.org",
     )
+    maillog.let_in("grace", client_address="192.0.2.1", primary="main", forward_path="bob@example.org")
     maillog.held("01K", primary="main", forward_path="bob@example.org", reply="550 no bob@example.org here")
     maillog.trouble("courier", "cannot write to bob@example.org")
     maillog.crashed("courier", ValueError("bob@example.org"))
+    maillog.proxied(
+        "01K",
+        primary="main",
+        client_address="192.0.2.1",
+        reverse_path="alice@example.com",
+        forward_paths=["bob@example.org"],
+        size=1,
+        reply="250 for bob@example.org",
+    )
+    maillog.proxy_failed("main", detail="421 no bob@example.org", ambiguous=True)
     maillog.connection_failed("main", next_hop="h", phase="banner", detail="421 go away, bob@example.org")
     written = stream.getvalue().decode()
     assert "bob" not in written
@@ -206,6 +217,7 @@ def test_a_warning_of_a_library_comes_out_as_an_event() -> None:
 
 def test_every_event_can_be_written() -> None:
     stream = _lines()
+    maillog.let_in("grace", client_address="192.0.2.1", primary="main", forward_path="b@example.org")
     maillog.session_limit("192.0.2.1", "connections")
     maillog.delivered(
         "01K", primary="main", forward_path="b@example.org", reply="250 ok", attempts=1, age_seconds=3.14159
@@ -225,6 +237,7 @@ def test_every_event_can_be_written() -> None:
     maillog.recovered("database")
     events = [line.split("event=")[1].split()[0] for line in stream.getvalue().decode().splitlines()]
     assert events == [
+        "let_in",
         "session_limit",
         "delivered",
         "failed",

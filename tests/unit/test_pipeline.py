@@ -27,6 +27,11 @@ def test_a_reply_is_read(octets: bytes, reply: Reply) -> None:
     assert read(octets) == [reply]
 
 
+def test_a_reply_of_several_lines_keeps_them_apart_too() -> None:
+    (reply,) = read(b"550-5.1.1 no such\r\n550-\r\n550 user \x07\r\n")
+    assert reply.lines == ("5.1.1 no such", "", "user \\x07")
+
+
 @given(st.lists(st.integers(0, 40), max_size=5))
 def test_replies_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
     octets = b"250-a\r\n250 b\r\n354 c\r\n550 d\r\n"

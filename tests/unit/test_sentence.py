@@ -95,6 +95,12 @@ def test_what_the_service_knows_goes_before_the_record() -> None:
     assert primary.drain == {"moving": True}
 
 
+def test_the_services_status_has_the_figures_of_its_drain_and_the_record_has_none() -> None:
+    on_record = _status(DOWN)
+    live = with_live(on_record, {"main": _live(State.DOWN)})
+    assert [as_json(one, "")["primaries"][0]["drain"] for one in (on_record, live)] == [None, {"moving": True}]
+
+
 def test_an_outage_counts_from_its_first_failure_even_where_the_service_decided_later() -> None:
     (primary,) = with_live(_status(DOWN), {"main": _live(State.DOWN)}).primaries
     assert (primary.since, primary.cause) == (_ago(14), "connection refused")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxqueue import BytesContent, Damaged, Spool, StoredContent
+from mxqueue import BytesContent, Damaged, Spool, SpoolMemory, StoredContent
 from mxqueue.model import CHUNK_SIZE
 from mxqueue.spool import MEMORY_LIMIT
 
@@ -97,6 +97,59 @@ def test_a_spool_that_lost_its_end_is_an_error_and_not_a_hang(tmp_path: Path) ->
 
         with pytest.raises(OSError, match=f"ends at {CHUNK_SIZE + 5} of {len(LARGE)}"):
             list(spool.chunks())
+
+
+# Memory of all of them ------------------------------------------------------------------------------------------
+
+
+def test_spools_that_share_a_memory_keep_no_more_than_that_in_it(tmp_path: Path) -> None:
+    memory = SpoolMemory(100)
+    spools = [Spool(tmp_path, memory) for _ in range(4)]
+    for spool in spools:
+        spool.write(LARGE[:40])
+    assert memory.used == 80
+    assert len(open_files(tmp_path)) == 2
+    assert [b"".join(spool.chunks()) for spool in spools] == [LARGE[:40]] * 4
+    for spool in spools:
+        spool.close()
+
+
+def test_a_spool_that_grows_beyond_the_memory_gives_back_what_it_had_of_it(tmp_path: Path) -> None:
+    memory = SpoolMemory(100)
+    with Spool(tmp_path, memory) as spool:
+        spool.write(LARGE[:80])
+        spool.write(LARGE[80:160])
+        assert memory.used == 0
+        assert b"".join(spool.chunks()) == LARGE[:160]
+        assert spool.sha256 == sha256(LARGE[:160]).digest()
+
+
+def test_a_closed_spool_has_given_its_memory_back_and_does_so_once() -> None:
+    memory = SpoolMemory(100)
+    spool = Spool(None, memory)
+    spool.write(b"x" * 60)
+    spool.close()
+    spool.close()
+    assert memory.used == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60)), max_size=60), st.integers(0, 120))
+def test_whatever_is_written_and_closed_the_memory_is_never_exceeded(writes: list[tuple[int, int]], limit: int) -> None:
+    memory = SpoolMemory(limit)
+    spools = [Spool(None, memory) for _ in range(5)]
+    written = [b""] * 5
+    for number, size in writes:
+        if size == 0:
+            spools[number].close()
+            spools[number], written[number] = Spool(None, memory), b""
+        else:
+            spools[number].write(LARGE[:size])
+            written[number] += LARGE[:size]
+        assert 0 <= memory.used <= limit
+    assert [b"".join(spool.chunks()) for spool in spools] == written
+    for spool in spools:
+        spool.close()
+    assert memory.used == 0
 
 
 # Stored content -------------------------------------------------------------------------------------------------

@@ -45,17 +45,3 @@ def test_what_a_client_calls_itself_cannot_break_the_line(helo: str) -> None:
     assert line.count(b"\r\n") == 3
     assert line.count(b"(") == 2
     assert all(len(part) < 998 for part in line.split(b"\r\n"))
-
-
-@pytest.mark.parametrize(
-    ("content", "hops"),
-    [
-        (b"", 0),
-        (b"\r\nReceived: in the body\r\n", 0),
-        (b"Received: a\r\nreceived : b\r\nRECEIVED:c\r\nSubject: Received: x\r\n\r\nReceived: body\r\n", 3),
-        (b"Received: a\r\n Received: folded\r\n\r\n", 1),
-        (b"X-Received: a\r\n\r\n", 0),
-    ],
-)
-def test_only_received_lines_of_the_header_are_hops(content: bytes, hops: int) -> None:
-    assert trace.hops(content) == hops
