@@ -140,7 +140,9 @@ def test_any_octets_as_a_proxy_header_are_refused_or_name_the_client_that_others
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 255), st.lists(st.one_of(st.sampled_from([b"250 Ok\r\n", b"250-", b"354 "]), st.binary(max_size=9))))
+@given(
+    st.integers(0, 255), st.lists(st.one_of(st.sampled_from([b"250 Ok\r\n", b"250-", b"354 "]), st.binary(max_size=9)))
+)
 def test_any_octets_as_replies_are_paired_with_their_commands_or_break_the_connection(
     commands: int, octets: list[bytes]
 ) -> None:

@@ -7,6 +7,7 @@ the client believes it has sent. Where it finds otherwise it raises Disbelief.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import deque
 from dataclasses import dataclass, field
@@ -84,10 +85,8 @@ class Client:
 
     def follow(self, stream: tuple[bytes | Op, ...]) -> None:
         """All of it. Raises Disbelief."""
-        try:
+        with contextlib.suppress(_Over):
             self._session(deque(stream))
-        except _Over:
-            pass
         left = [reply.code for reply in self._replies]
         # At any time the service may say that it ends the session.
         if left and (self._is_final or left != [421]):

@@ -101,9 +101,7 @@ class Script:
         """The same without whatever is a matter of time, the octets arriving so many at once, or as many as can."""
         events: list[Event] = [event for event in self.events if isinstance(event, Op) and event in RESULTS]
         for event in self.stream:
-            if isinstance(event, Op):
-                events.append(event)
-            elif octets_at_once is None:
+            if isinstance(event, Op) or octets_at_once is None:
                 events.append(event)
             else:
                 starts = range(0, len(event), octets_at_once)

@@ -18,6 +18,8 @@ from tests.fuzz.told import Reply, replies_in
 # Pieces so small only where there are few of them.
 SMALL_OCTETS = 250
 
+_TRACE = re.compile(rb"Received: from [\w.:\[\]?-]{1,255} \(\[[\w.:]+\]\)\r\n\tby ")
+
 
 def check(data: bytes) -> None:
     check_script(Script.read(data))
@@ -96,7 +98,9 @@ def _check_commit(committed: Committed) -> None:
         for text in (envelope.reverse_path, *envelope.forward_paths, envelope.helo, envelope.client_address):
             text.encode()
             assert re.search(r"[\x00-\x1f\x7f-\x9f]", text) is None, f"control characters in {text!r}"
-        assert re.match(rb"Received: from [\w.:\[\]?-]{1,255} \(\[[\w.:]+\]\)\r\n\tby ", envelope.trace), f"{envelope.trace!r}"
+        assert re.match(rb"Received: from [\w.:\[\]?-]{1,255} \(\[[\w.:]+\]\)\r\n\tby ", envelope.trace), (
+            f"{envelope.trace!r}"
+        )
         for line in envelope.trace.splitlines(keepends=True):
             assert re.fullmatch(rb"[\t\x20-\x7e]+\r\n", line), f"not a line of a header: {line!r}"
 

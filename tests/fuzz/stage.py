@@ -34,6 +34,9 @@ ROUTES = {
 }
 HERE = Networks([ipaddress.ip_network(PEER)])
 NOWHERE = Networks()
+TIGHT = SessionLimits(messages=2, errors=3, idle_commands=4)
+# Wide enough for more commands than there are in one turn.
+WIDE = SessionLimits(errors=200, idle_commands=300)
 PATIENCE = Patience(command_seconds=60.0, block_seconds=40.0, stressed_seconds=10.0)
 
 
@@ -48,7 +51,9 @@ def settings_of(chosen: Setting) -> ListenerSettings:
         max_header_size=200 if tight else 20_000,
         max_line_length=100 if tight else 65_536,
         max_content_memory=0 if Setting.NO_MEMORY in chosen else 32_000_000,
-        session_limits=SessionLimits(messages=2, errors=3, idle_commands=4) if tight else SessionLimits(errors=200, idle_commands=300),
+        session_limits=SessionLimits(messages=2, errors=3, idle_commands=4)
+        if tight
+        else SessionLimits(errors=200, idle_commands=300),
         patience=PATIENCE,
         proxy_protocol_from=HERE if Setting.PROXY in chosen else NOWHERE,
         xclient_from=HERE if Setting.XCLIENT in chosen else NOWHERE,
@@ -82,9 +87,7 @@ class Commits:
         self._ids += 1
         return f"ID{self._ids}"
 
-    def accept(
-        self, envelopes: Sequence[Envelope], spool: Spool, then: Callable[[Exception | None], None]
-    ) -> None:
+    def accept(self, envelopes: Sequence[Envelope], spool: Spool, then: Callable[[Exception | None], None]) -> None:
         self._waiting.append((tuple(envelopes), spool, then))
 
     @property
