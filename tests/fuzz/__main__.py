@@ -2,8 +2,8 @@
 
 What is found new goes to var/fuzz/TARGET, on top of the corpus in the tree. An input that breaks something is written
 to var/fuzz/TARGET-crash-…, and is played again when its name is an option. It then becomes a file of the corpus, by a
-name that says what it is, which tests/faults/test_session_fuzz.py plays ever after. What is new and breaks nothing is taken
-into the tree with `python -m tests.fuzz TARGET 0 -set_cover_merge=1 tests/fuzz/corpus/TARGET var/fuzz/TARGET`.
+name that says what it is, which tests/faults/test_session_fuzz.py plays ever after. What is new and breaks nothing is
+taken into the tree with `python -m tests.fuzz TARGET 0 -set_cover_merge=1 tests/fuzz/corpus/TARGET var/fuzz/TARGET`.
 
 atheris has wheels for Linux on x86-64 alone (pyproject.toml names them): elsewhere this says so and does nothing. The
 same is asked everywhere by that test, without guidance.
