@@ -263,7 +263,10 @@ class Client:
             if not may:
                 raise Disbelief("DATA was taken out of order")
             return "DATA"
-        if may and is_plain and not argument and not self._may_be_played:
+        if self._may_be_played and str(reply.code) in OF_THE_PRIMARY:
+            # The primary wants none of it, and the transaction is over.
+            self._envelope = None
+        elif may and is_plain and not argument:
             raise Disbelief(f"DATA was in order and told {reply}")
         return ""
 

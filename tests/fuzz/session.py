@@ -54,23 +54,22 @@ def believed(script: Script, account: Account) -> list[Message]:
 
 
 def _settle(message: Message, committed: list[Committed], kept: list[Kept]) -> None:
-    """Find what became of this message, in the queue and at the primary, and take it away there."""
+    """Find what became of this message, in the queue and at the primary, and take it away there.
+
+    What was told of it must be true. What is not of this message is of the next one, which may be the same.
+    """
     code = message.reply.code if message.reply is not None else None
     queued = committed[0] if committed and _is_same(message, committed[0]) else None
-    # Where no reply is known of, a commit that failed may be of the next message, which is the same: it has a reply.
-    at_primary = kept[0] if kept and _is_kept(message, kept[0]) else None
     if queued is not None and code not in {None, _TOLD[queued.result]}:
-        if queued.result is Op.COMMITTED and not (at_primary is not None and at_primary.is_sure):
-            raise Disbelief(f"committed and told {message.reply}")
         queued = None
+    at_primary = kept[0] if kept and _is_kept(message, kept[0]) else None
     if at_primary is not None and at_primary.is_sure:
-        if code not in {None, 250}:
-            raise Disbelief(f"kept by the primary and told {message.reply}")
-        queued = None
-    elif at_primary is not None and queued is not None:
+        at_primary = at_primary if code in {None, 250} else None
+        queued = queued if at_primary is None else None
+    if at_primary is not None and queued is not None:
         assert all(each.ambiguous for each in queued.envelopes), "two copies, and the queue does not say so"
-    is_safe = queued is not None and queued.result is Op.COMMITTED
-    if code == 250 and not is_safe and not (at_primary is not None and at_primary.is_sure):
+    is_queued = queued is not None and queued.result is Op.COMMITTED
+    if code == 250 and not is_queued and not (at_primary is not None and at_primary.is_sure):
         raise Disbelief(f"told 250 and in nobody's hands: {message}, {committed[:1]}, {kept[:1]}")
     if queued is not None:
         committed.pop(0)
