@@ -22,7 +22,7 @@ import uvloop
 from fallback_mx import maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
-from fallback_mx.accepting.words import Asked, Leave, Ready, Seen, Setup, States, Tally, Told, envelope_values
+from fallback_mx.accepting.words import Asked, Leave, Ready, Seen, Setup, States, Tally, Told
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import tls
 from fallback_mx.smtp.crowd import Crowd
@@ -141,8 +141,7 @@ class _Process:
         self._waiting[self._number] = then
         descriptor = spool.descriptor
         octets = b"".join(spool.chunks()) if descriptor is None else None
-        carried = [envelope_values(envelope) for envelope in envelopes]
-        self._channel.send((self._number, carried, spool.size, spool.sha256, octets), descriptor)
+        self._channel.send((self._number, envelopes, spool.size, spool.sha256, octets), descriptor)
 
     def ask(self, primaries: Sequence[str], client_address: str, then: Callable[[Pending | None], None]) -> None:
         self._number += 1

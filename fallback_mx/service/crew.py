@@ -24,7 +24,7 @@ from fallback_mx.smtp.crowd import forget, share_memory
 from fallback_mx.smtp.etrn import Ask
 from fallback_mx.smtp.passage import Observe
 from fallback_mx.web.metrics import Metrics
-from mxqueue import BytesContent, Envelope, FileContent
+from mxqueue import BytesContent, FileContent
 
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0
@@ -222,8 +222,7 @@ class _Member:
             self._ready.set()
 
     def _accept(self, message: Message, descriptor: int | None) -> None:
-        number, carried, size, digest, octets = message
-        envelopes = [Envelope(*values) for values in carried]
+        number, envelopes, size, digest, octets = message
         channel = self._channel
         if octets is not None:
             self._crew._commits.accept(

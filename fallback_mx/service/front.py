@@ -49,7 +49,7 @@ def listener_settings(
     settings = ListenerSettings(
         hostname=config.server.hostname,
         routes={
-            domain: Route(primary.name, WhenUp(primary.when_up))
+            domain: Route(primary.name, WhenUp(primary.when_up), primary.routing_characters == "accept")
             for primary in config.primaries
             for domain in primary.domains
         },

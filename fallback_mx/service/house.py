@@ -92,8 +92,9 @@ class House:
         stop = asyncio.Event()
         self._build(stop)
         try:
-            await self._start()
+            # First of all: a signal in the middle of a start ends in an ordered stop too.
             with self._signals(stop):
+                await self._start()
                 self._has_started = True
                 maillog.service_started(
                     version=__version__,
@@ -140,10 +141,13 @@ class House:
         self._chores: list[asyncio.Task[None]] = []
 
     async def _start(self) -> None:
+        # Both ports are had before anything acts, and nobody is told of primaries that are not there yet.
         if self._http is not None:
-            await self._http.start()
+            await self._http.open()
         await self._front.start()
         self._primaries.configure(self._config)
+        if self._http is not None:
+            await self._http.start()
         # What stands now stands until the end: the collector need not walk over it again and again.
         gc.collect()
         gc.freeze()

@@ -10,8 +10,11 @@ socket is known here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import IncrementalNewlineDecoder
 
 END = b"\r\n.\r\n"
+MANY_DOTS = 50
+_DOT = b"\r\n."
 
 
 class Untrusted(Exception):
@@ -30,32 +33,35 @@ class ContentReader:
     def feed(self, octets: bytes | bytearray) -> bytes | None:
         """Take these octets; what stood behind the end of data once it has come, else None. Raises Untrusted."""
         pending = self._pending
-        searched = max(0, len(pending) - len(END) + 1)
         pending += octets
-        end = pending.find(END, searched)
+        end, dots = pending.find(_DOT), 0
+        while end >= 0 and pending[end + 3 : end + 5] != b"\r\n":
+            dots += 1
+            # One look for both, the end and stuffing; where there is a great deal of stuffing, one for the end alone.
+            end = pending.find(_DOT, end + 3) if dots < MANY_DOTS else pending.find(END, end + 3)
         if end >= 0:
-            self._write(_plain(bytes(pending[: end + 2])))
+            self._write(_plain(bytes(pending[: end + 2]), is_stuffed=dots > 0))
             return bytes(pending[end + len(END) :])
         cut = len(pending) - len(END) + 1
         if cut > 2:
-            self._write(_plain(bytes(pending[:cut])))
+            self._write(_plain(bytes(pending[:cut]), is_stuffed=dots > 0))
             del pending[: cut - 2]
         return None
 
 
-def _plain(octets: bytes) -> bytes:
+def _plain(octets: bytes, *, is_stuffed: bool) -> bytes:
     """Check a piece and take its dot-stuffing away. The first two octets are context and not part of the result."""
-    # A CR or LF at the very edge is half of a pair whose other half stands in the neighbouring piece.
-    start = 1 if octets.startswith(b"\n") else 0
-    stop = len(octets) - 1 if octets.endswith(b"\r") else len(octets)
-    pairs = octets.count(b"\r\n", start, stop)
-    if octets.count(b"\n", start, stop) != pairs:
-        raise Untrusted("bare LF in the message: lines must end with CRLF")
-    if octets.count(b"\r", start, stop) != pairs:
-        raise Untrusted("bare CR in the message: lines must end with CRLF")
+    # A CR or LF at the very edge is half of a pair whose other half stands in the neighbouring piece. (A CR at the end
+    # is waited for by the decoder.)
+    decoder = IncrementalNewlineDecoder(None, translate=False)
+    decoder.decode(str(octets[1:] if octets.startswith(b"\n") else octets, "latin-1"))
+    kinds = decoder.newlines
+    if kinds is not None and kinds != "\r\n":
+        which = "LF" if "\n" in kinds else "CR"
+        raise Untrusted(f"bare {which} in the message: lines must end with CRLF")
     if b"\0" in octets:
         raise Untrusted("NUL in the message")
-    return (octets.replace(b"\r\n.", b"\r\n") if b"." in octets else octets)[2:]
+    return (octets.replace(_DOT, b"\r\n") if is_stuffed else octets)[2:]
 
 
 class LineLimit:

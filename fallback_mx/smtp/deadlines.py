@@ -37,9 +37,8 @@ class Timed(Protocol):
     """A connection: when its time is up, by the event loop's clock, and what happens then."""
 
     due: float
+    is_leaving: bool
 
-    @property
-    def is_leaving(self) -> bool: ...
     @property
     def is_in_content(self) -> bool: ...
     def overdue(self) -> None: ...

@@ -37,10 +37,14 @@ BACKLOG = 1024
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where mail for a domain goes: the primary's name, and what happens while it is up."""
+    """Where mail for a domain goes: the primary's name, and what happens while it is up.
+
+    `takes_routing_characters`: whether it really has addresses that look like routes, and follows none of them.
+    """
 
     name: str
     when_up: WhenUp
+    takes_routing_characters: bool = False
 
 
 @dataclass(frozen=True, slots=True)

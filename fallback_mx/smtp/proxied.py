@@ -278,4 +278,4 @@ class Proxied:
             self._session.answer(self._session.spool_failed(intake.failed))
             return
         doubt = f"no reply to the end of data: {lost.detail}" if lost.ambiguous else ""
-        self._session.store([replace(self._envelope, ambiguous=doubt)])
+        self._session.store([self._envelope._replace(ambiguous=doubt)])

@@ -150,7 +150,7 @@ class Transaction:
         settings = listener.settings
         domain = path.domain or settings.postmaster_domain
         route = settings.routes.get(domain)
-        if path.could_be_followed and not _takes_routing_characters(route):
+        if path.could_be_followed and not (route is not None and route.takes_routing_characters):
             raise Refusal("553 5.1.3 Routes in the local part are not followed", "syntax", domain)
         if route is None:
             if path.is_literal:
@@ -190,11 +190,6 @@ class Transaction:
         if not self.requests:
             return ()
         return tuple(self.requests.get(address, NO_REQUEST) for address in addresses)
-
-
-def _takes_routing_characters(route: Route | None) -> bool:
-    """Whether the primary has addresses that look like routes; one of which it is not known has none."""
-    return getattr(route, "takes_routing_characters", False)
 
 
 # By SMTPUTF8, EHLO and TLS: the word of the Received line (RFC 3848; RFC 6531, section 4.3).

@@ -1,9 +1,8 @@
 """One inbound connection: octets into lines or content, replies into octets, and what keeps a client from hurting us.
 
 Everything here happens in the callback that brings the octets: no task and no future is made for a command. Input that
-cannot be used yet waits in the kernel. A client that is slow to send is told so and cut off, one that does not read
-what it is told is aborted: `deadlines` says when. A proxy that is trusted to say who its client is does so before
-anything else happens here (`preface`).
+cannot be used yet waits in the kernel. A client that is slow to send is told so and cut off, one that does not read is
+aborted: `deadlines` says when. A proxy that is trusted says first who its client is (`preface`).
 """
 
 from __future__ import annotations
@@ -27,6 +26,12 @@ TURN_COMMANDS = 100  # then the others have their turn
 class Wire(SMTP, Hearer):
     """The connection under a session. Built on aiosmtpd's protocol class, with reading and writing of its own."""
 
+    # An object with more than 30 attributes in its dictionary is slower to read: these are kept out of it.
+    __slots__ = (
+        *("_content", "_deadlines", "_has_ended", "_input", "_is_choked", "_is_lost", "_is_reading", "_is_resting"),
+        *("_is_waiting", "_out", "client_address", "due", "is_leaving", "is_tls", "loop", "peer_address", "transport"),
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
         # Neither SMTP.__init__, which builds three tables by reflection for every connection, nor that of the stream
         # protocol, whose reader wants a task: only what lies under both.
@@ -42,7 +47,7 @@ class Wire(SMTP, Hearer):
         self._content: ContentReader | None = None
         self._deadlines = deadlines
         self._is_waiting = False
-        self._is_leaving = False
+        self.is_leaving = False
         self._has_ended = False
         self._is_reading = True
         self._is_choked = False
@@ -81,9 +86,9 @@ class Wire(SMTP, Hearer):
         `mid_stream`: more of what it is sending may come, and is thrown away for a moment. Closing on unread input
         resets the connection, and the reset may swallow the reply.
         """
-        if self._is_leaving or self.transport is None:
+        if self.is_leaving or self.transport is None:
             return
-        self._is_leaving = True
+        self.is_leaving = True
         self.due = self.loop.time() + LINGER_SECONDS
         self._flush()
         self._input.clear()
@@ -98,18 +103,14 @@ class Wire(SMTP, Hearer):
         return not self._is_waiting and self._content is None
 
     @property
-    def is_leaving(self) -> bool:
-        return self._is_leaving
-
-    @property
     def is_in_content(self) -> bool:
         return self._content is not None
 
     def overdue(self) -> None:
         """The client has had its time."""
-        if not self._is_leaving:
+        if not self.is_leaving:
             self.timed_out()
-        if self._is_leaving or self._is_choked:
+        if self.is_leaving or self._is_choked:
             # Not close(): it waits for a client that never reads to take what we have written.
             self.abort()
         else:
@@ -151,7 +152,7 @@ class Wire(SMTP, Hearer):
         self.lost()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_leaving:
+        if self.is_leaving:
             return
         self._input += data
         if self._is_resting:
@@ -164,7 +165,7 @@ class Wire(SMTP, Hearer):
     def eof_received(self) -> bool:
         # A client may close its half after the final dot and still wait for the reply. TLS has no such half.
         self._has_ended = True
-        if self._is_leaving:
+        if self.is_leaving:
             return False
         if not self._is_waiting:
             self.leave()
@@ -185,14 +186,14 @@ class Wire(SMTP, Hearer):
     def _advance(self) -> None:
         """Use the input as far as it can be used in this turn, then send what was said to it."""
         left = TURN_COMMANDS
-        while self._input and not (self._is_waiting or self._is_leaving or self._is_choked):
+        while self._input and not (self._is_waiting or self.is_leaving or self._is_choked):
             if left == 0:
                 self._rest()
                 return
             if not (self._read_content() if self._content is not None else self._read_command()):
                 break
             left -= 1
-        if left < TURN_COMMANDS and self._content is None and not (self._is_waiting or self._is_leaving):
+        if left < TURN_COMMANDS and self._content is None and not (self._is_waiting or self.is_leaving):
             self.due = self.loop.time() + self._deadlines.command_seconds
         self._flush()
         if self._has_ended and not self._is_waiting:

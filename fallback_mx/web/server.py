@@ -81,13 +81,20 @@ class HttpServer:
         self._patience_seconds = patience_seconds
         self._host = host
         self.port = port
+        self._listener: socket.socket | None = None
         self._server: _Uvicorn | None = None
         self._task: asyncio.Task[None] | None = None
 
+    async def open(self) -> None:
+        """Take the port; who connects waits for `start`. Raises HttpListenError."""
+        self._listener = await _listen(self._host, self.port)
+        self.port = self._listener.getsockname()[1]
+
     async def start(self) -> None:
-        """Listen, and return when requests are answered. Raises HttpListenError."""
-        listener = await _listen(self._host, self.port)
-        self.port = listener.getsockname()[1]
+        """Return when requests are answered. Opens the port where that has not been done. Raises HttpListenError."""
+        if self._listener is None:
+            await self.open()
+        assert self._listener is not None
         config = uvicorn.Config(
             self._app,
             http=type("_Connection", (_Connection,), {"patience_seconds": self._patience_seconds}),
@@ -105,7 +112,7 @@ class HttpServer:
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         self._server = _Uvicorn(config)
-        self._task = asyncio.create_task(self._server.serve([listener]), name="http")
+        self._task = asyncio.create_task(self._server.serve([self._listener]), name="http")
         listening = asyncio.create_task(self._server.listening.wait())
         await asyncio.wait({listening, self._task}, return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()
@@ -115,6 +122,8 @@ class HttpServer:
     async def stop(self) -> None:
         """Take no more requests, finish those under way, let go of the port. May be called twice."""
         if self._server is None or self._task is None:
+            if self._listener is not None:
+                self._listener.close()
             return
         self._server.should_exit = True
         await self._task

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, insert
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -14,8 +14,7 @@ from mxqueue.model import CHUNK_SIZE, Content, Envelope, LedgerEvent, RecipientS
 from mxqueue.schema import chunk, ledger, message, recipient, to_micros
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(NamedTuple):
     """Envelopes that share one content, with the queue ids they will have."""
 
     ids: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import smtplib
 import socket
 import subprocess
 import sys
@@ -105,3 +106,16 @@ def test_a_second_service_on_the_same_file_is_refused_and_the_first_is_not_harme
         assert done.returncode == 1
         assert "another service" in complaint(done)
         assert relay.status()["primaries"][0]["name"] == "main"
+
+
+def test_a_primary_that_has_addresses_with_routing_characters_gets_its_mail() -> None:
+    with (
+        Relay(
+            {**primary(1), "routing_characters": "accept"}, {**primary(1), "name": "other", "domains": ["other.test"]}
+        ) as relay,
+        smtplib.SMTP("127.0.0.1", relay.port, timeout=30) as client,
+    ):
+        client.ehlo()
+        client.mail("a@sender.test")
+        assert client.rcpt("odd%name@example.test")[0] == 250
+        assert client.rcpt("odd%name@other.test")[0] == 553

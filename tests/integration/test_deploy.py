@@ -29,6 +29,7 @@ EXAMPLES = {
     ("[[primary]]", "domains"),
     ("[[primary]]", "host"),
     ("[[primary]]", "port"),
+    ("[[primary]]", "etrn_from"),
 }
 KEYS = [(section.heading, key) for section in SECTIONS for key in section.keys]
 

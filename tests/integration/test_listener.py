@@ -204,15 +204,17 @@ def test_ehlo_offers_what_is_supported_and_nothing_else(world: World) -> None:
         "SMTPUTF8",
         "ENHANCEDSTATUSCODES",
         "DSN",
+        "LIMITS RCPTMAX=3 MAILMAX=1000",
     ]
 
 
 def test_every_reply_but_the_greetings_has_an_enhanced_status_code(world: World) -> None:
     client = world.client().hello()
     commands = ["MAIL FROM:<a@s.test>", "RCPT TO:<u@example.test>", "RCPT TO:<u@x.test>", "RSET", "NOOP", "VRFY u"]
-    commands += ["NONSENSE", "DATA", "MAIL", "HELP", "STARTTLS", "QUIT"]
+    commands += ["NONSENSE", "DATA", "MAIL", "HELP", "HELP MAIL", "HELP X", "EXPN u", "ETRN x.test", "STARTTLS", "QUIT"]
     for command in commands:
-        code, enhanced, _ = client.say(command).split(" ", 2)
+        reply = client.say(command)
+        code, enhanced = reply[:3], reply[4:].partition(" ")[0]
         assert enhanced.count(".") == 2, command
         assert enhanced[0] == code[0], command
 
