@@ -6,19 +6,21 @@ docs/smtp.md has the whole of it in a table, with the tests elsewhere that show 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+import trustme
 
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.limits import SessionLimits
 from fallback_mx.smtp.listener import ListenerSettings
 from mxqueue import Queue
-from tests.integration.test_listener import ROUTES, Client, World, running
+from tests.integration.test_listener import ROUTES, Client, World, running, trusting
 
 
 @pytest.fixture
@@ -102,6 +104,14 @@ def test_verbs_are_read_in_any_case_and_blanks_behind_a_command_are_no_argument(
     assert client.say("Quit  ").startswith("221")
 
 
+def test_a_sender_that_said_helo_is_served_and_the_trace_says_so(world: World) -> None:
+    client = greeted(world)
+    client.say("HELO c.test")
+    client.to_data(reverse_path="").send(b"x: y\r\n\r\n.\r\n")
+    assert client.reply().startswith("250 2.0.0 Queued as ")
+    assert b"with SMTP id" in world.queue.list().result()[0].trace
+
+
 # Arguments (section 4.1.1) ----------------------------------------------------------------------------------------
 
 
@@ -172,6 +182,31 @@ def test_postmaster_is_taken_at_every_domain_and_at_none(world: World, local: st
     client = world.client().hello()
     client.say("MAIL FROM:<>")
     assert client.say(f"RCPT TO:<{local}{domain}>").startswith("250")
+
+
+# STARTTLS (RFC 3207) ------------------------------------------------------------------------------------------------
+
+
+def test_starttls_is_502_where_there_is_no_certificate(world: World) -> None:
+    client = greeted(world)
+    assert "STARTTLS" not in client.say("EHLO c.test")
+    assert client.say("STARTTLS").startswith("502 5.5.1")
+
+
+def test_within_tls_everything_but_starttls_is_offered_and_starttls_is_503(
+    queue: Queue, settings: ListenerSettings
+) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("mx2.example.net").configure_cert(context)
+    with running(queue, replace(settings, tls_context=context)) as world:
+        client = greeted(world)
+        client.send(b"EHLO c.test\r\n")
+        in_clear = client.lines()
+        assert client.say("STARTTLS") == "220 2.0.0 Ready to start TLS"
+        client.start_tls(trusting(authority))
+        client.send(b"EHLO c.test\r\n")
+        assert client.lines() == [line for line in in_clear if line[4:] != "STARTTLS"]
+        assert client.say("STARTTLS").startswith("503 5.5.1")
 
 
 # LIMITS (RFC 9422) ------------------------------------------------------------------------------------------------
