@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fallback_mx.rules.health import Observation, State
+from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.listener import ListenerSettings
 from mxqueue import Envelope
 
@@ -25,9 +26,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """To an accepting process: how the primaries are, by name."""
+    """To an accepting process: how the primaries are, by name, and which clients may ask for their mail."""
 
     of: Mapping[str, State]
+    callers: Callers
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,23 @@ class Seen:
 
     primary: str
     observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """From an accepting process: the client at this address has asked for the mail of these primaries (ETRN)."""
+
+    number: int
+    primaries: tuple[str, ...]
+    client_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """To an accepting process: what waits for those it asked about, None where that cannot be said now."""
+
+    number: int
+    pending: Pending | None
 
 
 # A message is the most frequent frame by far and therefore a bare tuple. From an accepting process:

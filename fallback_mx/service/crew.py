@@ -13,15 +13,15 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fallback_mx import entrance, maillog
 from fallback_mx.accepting.channel import Channel
-from fallback_mx.accepting.words import Answers, Leave, Message, Ready, Seen, Setup, States, Tally
-from fallback_mx.rules.health import State
+from fallback_mx.accepting.words import Answers, Asked, Leave, Message, Ready, Seen, Setup, States, Tally, Told
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.crowd import forget, share_memory
+from fallback_mx.smtp.etrn import Ask
 from fallback_mx.smtp.passage import Observe
 from fallback_mx.web.metrics import Metrics
 from mxqueue import BytesContent, FileContent, QueueUnavailable
@@ -46,10 +46,12 @@ class Crew:
         setup: Setup,
         commits: QueueCommits,
         metrics: Metrics,
-        states: Callable[[], Mapping[str, State]],
+        states: Callable[[], States],
         observe: Observe,
+        ask: Ask,
     ) -> None:
         self._observe = observe
+        self._ask = ask
         self._setup = setup
         self._commits = commits
         self._metrics = metrics
@@ -83,8 +85,8 @@ class Crew:
             member.send(setup)
 
     def tell_states(self) -> None:
-        """A primary's state has changed."""
-        states = States(dict(self._states()))
+        """A primary's state has changed, or who may ask for its mail."""
+        states = self._states()
         for member in self._members:
             member.send(states)
 
@@ -164,7 +166,7 @@ class _Member:
         finally:
             theirs.close()
         self.send(self._crew._setup)
-        self.send(States(dict(self._crew._states())))
+        self.send(self._crew._states())
 
     async def _keep(self) -> None:
         """Replace the process whenever it ends by itself."""
@@ -214,6 +216,8 @@ class _Member:
             self._count(frame)
         elif isinstance(frame, Seen):
             self._crew._observe(frame.primary, frame.observation)
+        elif isinstance(frame, Asked):
+            self._ask(frame)
         elif isinstance(frame, Ready):
             self._ready.set()
 
@@ -236,6 +240,14 @@ class _Member:
             self._answer(channel, number, error)
 
         self._crew._commits.accept(envelopes, content, then)
+
+    def _ask(self, asked: Asked) -> None:
+        # Who asked may be gone when the answer comes: what is sent on its channel then is dropped.
+        channel = self._channel
+        assert channel is not None
+        self._crew._ask(
+            asked.primaries, asked.client_address, lambda pending: channel.send(Told(asked.number, pending))
+        )
 
     def _answer(self, channel: Channel | None, number: int, error: Exception | None) -> None:
         if channel is not self._channel or channel is None:

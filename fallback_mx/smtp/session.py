@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from fallback_mx.smtp import asides, command_line, hello
+from fallback_mx.smtp import asides, command_line, etrn, hello
 from fallback_mx.smtp.limits import TOO_SLOW
 from fallback_mx.smtp.proxied import Proxied
 from fallback_mx.smtp.reception import LOCAL_ERROR, Reception
@@ -214,12 +214,15 @@ Session._commands = {
     b"RSET": asides.on_rset,
     b"NOOP": asides.on_noop,
     b"VRFY": asides.on_vrfy,
+    b"EXPN": asides.on_expn,
     b"HELP": asides.on_help,
     b"QUIT": asides.on_quit,
     b"STARTTLS": hello.on_starttls,
     b"XCLIENT": hello.on_xclient,
+    b"ETRN": etrn.on_etrn,
 }
 # Those that bring no mail nearer.
 IDLE_COMMANDS = frozenset(
-    Session._commands[verb] for verb in (b"EHLO", b"HELO", b"RSET", b"NOOP", b"VRFY", b"HELP", b"XCLIENT")
+    Session._commands[verb]
+    for verb in (b"EHLO", b"HELO", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"XCLIENT", b"ETRN")
 )
