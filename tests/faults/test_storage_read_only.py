@@ -15,12 +15,11 @@ from tests.faults.test_storage_space import LARGE
 from tests.faults.test_storage_sync import TAKEN, checks, relay_on
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_while_the_disk_is_read_only_mail_is_refused_for_now_and_afterwards_taken_without_a_restart(
-    make_disk: Callable[..., Disk], workers: int
+    make_disk: Callable[..., Disk],
 ) -> None:
     disk = make_disk()
-    with relay_on(disk, workers=workers) as relay:
+    with relay_on(disk, workers=2) as relay:
         assert send(relay.port) == TAKEN
         disk.refuse_changes(errno.EROFS)
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from sqlalchemy import text
 
 from mxqueue import Queue
@@ -38,11 +37,10 @@ def is_well(relay: Relay) -> bool:
     return checks(relay)[0] == 200
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_below_the_floor_mail_is_refused_before_it_is_sent_and_taken_again_above_it(
-    small_disk: SmallDisk, workers: int
+    small_disk: SmallDisk,
 ) -> None:
-    with relay_on(small_disk, "10MB", workers) as relay:
+    with relay_on(small_disk, "10MB", workers=2) as relay:
         assert send(relay.port) == TAKEN
         small_disk.fill(leave=9_000_000)
         relay.wait_for(lambda: send(relay.port) == NO_ROOM, "mail is refused")

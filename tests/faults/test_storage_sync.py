@@ -9,8 +9,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from fallback_mx.outages.schema import MIGRATIONS
 from mxqueue import Queue
 from mxqueue.engine import sqlite_module
@@ -23,7 +21,6 @@ from tests.fakes.primary import FakePrimary
 from tests.fakes.relay import Relay, primary
 
 TAKEN, LATER = "250 2.0.0", "451 4.3.0"
-both_ways = pytest.mark.parametrize("workers", [1, 2])
 
 
 def relay_on(disk: Disk, port: int = 1, workers: int = 1) -> Relay:
@@ -38,12 +35,11 @@ def checks(relay: Relay) -> tuple[int, dict[str, tuple[bool, str]]]:
     return status, {check["name"]: (check["ok"], check["detail"]) for check in json.loads(body)["checks"]}
 
 
-@both_ways
 def test_after_a_failed_sync_nothing_is_taken_or_synced_until_a_restart_finds_every_250(
-    make_disk: Callable[..., Disk], workers: int
+    make_disk: Callable[..., Disk],
 ) -> None:
     disk = make_disk()
-    with relay_on(disk, workers=workers) as relay:
+    with relay_on(disk, workers=2) as relay:
         assert send(relay.port) == TAKEN
         disk.fail_a_sync(errno.EIO)
         assert send(relay.port) == LATER
@@ -127,14 +123,13 @@ def recipients(directory: Path, files: dict[str, bytes]) -> set[str]:
     return found
 
 
-@both_ways
 def test_while_a_sync_takes_its_time_senders_wait_and_everything_else_goes_on(
-    make_disk: Callable[..., Disk], workers: int
+    make_disk: Callable[..., Disk],
 ) -> None:
     disk = make_disk()
     with FakePrimary() as fake:
         fake.go_away()
-        with relay_on(disk, fake.port, workers) as relay:
+        with relay_on(disk, fake.port, workers=2) as relay:
             relay.wait_for(lambda: relay.primary_state() == "down", "the primary is down")
             clients = [Client(relay.port) for _ in range(4)]
             with disk.syncs_held():
