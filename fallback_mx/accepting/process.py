@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,10 +23,12 @@ import uvloop
 from fallback_mx import maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
-from fallback_mx.accepting.words import Leave, Ready, Seen, Setup, States, Tally
+from fallback_mx.accepting.inquirer import Inquirer, Notebook
+from fallback_mx.accepting.words import Leave, Noted, Ready, Refusing, Seen, Setup, States, Tally, Told
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import tls
 from fallback_mx.smtp.crowd import Crowd
+from fallback_mx.smtp.doors import Doors
 from fallback_mx.smtp.listener import Listener
 from fallback_mx.space import Space
 from mxqueue import Envelope, Spool
@@ -127,6 +130,8 @@ class _Process:
         # Without the service nothing that is said here can be kept.
         self._channel = Channel(self._control, self._on_frame, lambda: os._exit(1))
         self._counted = _Counted(self._channel.send)
+        self._inquirer = Inquirer(self._channel.send)
+        self._doors = Doors(time.monotonic, Notebook(self._channel.send).note)
         loop.add_signal_handler(signal.SIGTERM, self._leave, GRACE_SECONDS)
         await self._left
 
@@ -144,8 +149,14 @@ class _Process:
         if type(frame) is list:
             for number, error in frame:
                 self._waiting.pop(number)(error)
+        elif isinstance(frame, Told):
+            self._inquirer.on_told(frame)
+        elif isinstance(frame, Noted):
+            self._doors.learn(frame.notes)
         elif isinstance(frame, States):
             self._states = dict(frame.of)
+        elif isinstance(frame, Refusing):
+            self._inquirer.refusing = frame.primaries
         elif isinstance(frame, Setup):
             self._set_up(frame)
         elif isinstance(frame, Leave):
@@ -174,6 +185,8 @@ class _Process:
             clock=utc_now,
             crowd=self._crowd,
             observe=lambda name, observation: self._channel.send(Seen(name, observation)),
+            knows=self._inquirer,
+            doors=self._doors,
         )
         self._starting = asyncio.create_task(self._start(self._listener))
 

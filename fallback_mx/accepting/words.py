@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fallback_mx.rules.health import Observation, State
+from fallback_mx.rules.recipients import Verdict
+from fallback_mx.smtp.doors import Note
 from fallback_mx.smtp.listener import ListenerSettings
 from mxqueue import Envelope
 
@@ -60,6 +62,39 @@ class Seen:
 
     primary: str
     observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """From an accepting process: what is known of this recipient. Answered by `Told` with the same number; where no
+    sender `waits` the primary may be asked after that."""
+
+    number: int
+    primary: str
+    forward_path: str
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """To an accepting process: the answer, None where nobody can say now."""
+
+    number: int
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """To an accepting process: the primaries some of whose recipients are known to be bad."""
+
+    primaries: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """From an accepting process, and by the service to all others: who was sent away and may come back."""
+
+    notes: Sequence[Note]
 
 
 # A message is the most frequent frame by far and therefore a bare tuple. From an accepting process:
