@@ -47,14 +47,14 @@ class Session(Reception):
 
     def opened(self) -> None:
         self.listener.opened(self)
-        self.welcome(self.listener.greeting_delay_seconds)
+        self.welcome(is_new=True)
 
-    def welcome(self, delay_seconds: float = 0.0) -> None:
+    def welcome(self, *, is_new: bool = False) -> None:
         refusal = self.listener.refusal(self)
         if refusal:
             self.say(refusal)
             self.leave()
-        elif delay_seconds:
+        elif is_new and (delay_seconds := self.listener.greeting_delay_seconds):
             Vestibule(self, delay_seconds)
         else:
             self.greet()

@@ -21,6 +21,8 @@ class Vestibule(asyncio.Protocol):
         self._session = session
         self._greeting = Greeting(delay_seconds)
         self._wait(self._greeting.opened(session.loop.time()))
+        # It waits for us, and not we for it.
+        session.due = float("inf")
         session.transport.set_protocol(self)
 
     def _wait(self, seconds: float) -> None:
