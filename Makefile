@@ -7,6 +7,7 @@
 #   make check     lint, format, types, architecture
 #   make peers     the tests with real mail servers (Debian packages; names those that are missing)
 #   make bench     this relay and Postfix side by side (BENCH_SHORT=1 for a short run)
+#   make fuzz      coverage-guided fuzzing, FUZZ_SECONDS (60) in all (Linux on x86-64; make test asks the same elsewhere)
 #   make dist      the wheel, in dist/
 #   make lock      constraints.txt anew, from the newest releases that pyproject.toml allows
 #
@@ -18,10 +19,11 @@ BIN := .venv/bin
 # Debian packages: those that are to be installed, and those that exclude Postfix and are to be unpacked.
 PEERS := postfix swaks
 UNPACKED_PEERS := exim4-daemon-light opensmtpd
+FUZZ_SECONDS ?= 60
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo run test check peers bench dist lock python
+.PHONY: install demo run test check peers bench fuzz dist lock python
 
 install: .venv/installed
 
@@ -72,6 +74,10 @@ peers: install
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+fuzz: install
+	$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python -m tests.fuzz all $(FUZZ_SECONDS)
 
 dist: install
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -128,6 +128,7 @@ class Primary(_Table):
     when_up: Literal["guard", "proxy", "accept"] = Field(default="guard", examples=["guard"])
     grace_after: ReturnOrOff = Field(default=timedelta(minutes=10), examples=["10m"])
     greylist: ReturnOrOff = Field(default=None, examples=["5m"])
+    etrn_from: tuple[Network, ...] | None = Field(default=None, examples=[["192.0.2.20"]])
     routing_characters: Literal["refuse", "accept"] = Field(default="refuse", examples=["refuse"])
     interval: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
     rise: Count = Field(default=2, examples=[2])

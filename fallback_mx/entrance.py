@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import resource
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from fallback_mx import maillog
 
@@ -25,7 +25,7 @@ def free_descriptors() -> int:
     """How many more files and connections this process may open."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        taken = sum(1 for name in os.listdir("/dev/fd") if int(name) < limit)
+        taken = sum(1 for each in Path("/dev/fd").iterdir() if int(each.name) < limit)
     except OSError as error:
         # Where nobody can tell, there are plenty.
         return 0 if error.errno in (errno.EMFILE, errno.ENFILE) else limit

@@ -259,6 +259,11 @@ def primary_state(primary: str, *, before: str, now: str, detail: str = "") -> N
     _log.info("primary_state", primary=primary, before=before, now=now, detail=_shown(detail) or None)
 
 
+def etrn(primary: str, *, client_address: str, messages: int, state: str) -> None:
+    """A client that may has asked for what waits for this primary: so many messages."""
+    _log.info("etrn", primary=primary, client=client_address, messages=messages, state=state)
+
+
 def outage_started(primary: str, *, started_at: datetime, cause: str) -> None:
     """An outage is confirmed; it began with the first failed observation."""
     _log.warning("outage_started", primary=primary, started_at=started_at, cause=_shown(cause))

@@ -9,6 +9,7 @@ waiting goes by the monotonic one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -71,6 +72,7 @@ class Monitor:
         self._health = unobserved(clock())
         self._resumed = False
         self._noted = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._troubled: set[str] = set()
 
     @property
@@ -90,6 +92,10 @@ class Monitor:
         """
         if self._resumed and self._decide(observation):
             self._noted.set()
+
+    def look_now(self) -> None:
+        """Somebody has reason to think that the primary is back: do not wait for the interval to end."""
+        self._hurried.set()
 
     async def run(self) -> None:
         """Take up the record, then watch until cancelled; what is not yet written then is written first."""
@@ -121,8 +127,11 @@ class Monitor:
         interval = self._settings.interval.total_seconds()
         while True:
             began = loop.time()
+            self._hurried.clear()
             await self._look()
-            await asyncio.sleep(max(0.0, began + interval - loop.time()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(began + interval):
+                    await self._hurried.wait()
 
     async def _look(self) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from fallback_mx.accepting.words import Noted, Question, Told
+from fallback_mx.accepting.words import Answered, Noted, Question
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.doors import Note
 
@@ -36,10 +36,10 @@ class Inquirer:
         finally:
             del self._waiting[number]
 
-    def on_told(self, told: Told) -> None:
-        answer = self._waiting.get(told.number)
+    def on_answer(self, answered: Answered) -> None:
+        answer = self._waiting.get(answered.number)
         if answer is not None and not answer.done():
-            answer.set_result(told.verdict)
+            answer.set_result(answered.verdict)
 
 
 class Notebook:

@@ -24,11 +24,24 @@ from fallback_mx import maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
 from fallback_mx.accepting.inquirer import Inquirer, Notebook
-from fallback_mx.accepting.words import Leave, Noted, Ready, Refusing, Seen, Setup, States, Tally, Told
+from fallback_mx.accepting.words import (
+    Answered,
+    Asked,
+    Leave,
+    Noted,
+    Ready,
+    Refusing,
+    Seen,
+    Setup,
+    States,
+    Tally,
+    Told,
+)
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import tls
 from fallback_mx.smtp.crowd import Crowd
 from fallback_mx.smtp.doors import Doors
+from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.listener import Listener
 from fallback_mx.space import Space
 from mxqueue import Envelope, Spool
@@ -118,7 +131,9 @@ class _Process:
         self._crowd = crowd
         self._control = control
         self._states: dict[str, State] = {}
+        self._callers = Callers({})
         self._waiting: dict[int, Callable[[Exception | None], None]] = {}
+        self._asking: dict[int, Callable[[Pending | None], None]] = {}
         self._number = 0
         self._ids = Ids(utc_now)
         self._listener: Listener | None = None
@@ -145,18 +160,27 @@ class _Process:
         octets = b"".join(spool.chunks()) if descriptor is None else None
         self._channel.send((self._number, envelopes, spool.size, spool.sha256, octets), descriptor)
 
+    def ask(self, primaries: Sequence[str], client_address: str, then: Callable[[Pending | None], None]) -> None:
+        self._number += 1
+        self._asking[self._number] = then
+        self._channel.send(Asked(self._number, tuple(primaries), client_address))
+
     def _on_frame(self, frame: Any, descriptor: int | None) -> None:
         if type(frame) is list:
             for number, error in frame:
                 self._waiting.pop(number)(error)
-        elif isinstance(frame, Told):
-            self._inquirer.on_told(frame)
+        elif isinstance(frame, Answered):
+            self._inquirer.on_answer(frame)
         elif isinstance(frame, Noted):
             self._doors.learn(frame.notes)
         elif isinstance(frame, States):
-            self._states = dict(frame.of)
+            self._states, self._callers = dict(frame.of), frame.callers
+            if self._listener is not None:
+                self._listener.callers = frame.callers
         elif isinstance(frame, Refusing):
             self._inquirer.refusing = frame.primaries
+        elif isinstance(frame, Told):
+            self._asking.pop(frame.number)(frame.pending)
         elif isinstance(frame, Setup):
             self._set_up(frame)
         elif isinstance(frame, Leave):
@@ -187,7 +211,9 @@ class _Process:
             observe=lambda name, observation: self._channel.send(Seen(name, observation)),
             knows=self._inquirer,
             doors=self._doors,
+            ask=self.ask,
         )
+        self._listener.callers = self._callers
         self._starting = asyncio.create_task(self._start(self._listener))
 
     async def _start(self, listener: Listener) -> None:

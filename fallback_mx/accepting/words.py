@@ -9,6 +9,7 @@ from pathlib import Path
 from fallback_mx.rules.health import Observation, State
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.doors import Note
+from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.listener import ListenerSettings
 from mxqueue import Envelope
 
@@ -27,9 +28,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """To an accepting process: how the primaries are, by name."""
+    """To an accepting process: how the primaries are, by name, and which clients may ask for their mail."""
 
     of: Mapping[str, State]
+    callers: Callers
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,26 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """From an accepting process: the client at this address has asked for the mail of these primaries (ETRN)."""
+
+    number: int
+    primaries: tuple[str, ...]
+    client_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """To an accepting process: what waits for those it asked about, None where that cannot be said now."""
+
+    number: int
+    pending: Pending | None
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """From an accepting process: what is known of this recipient. Answered by `Told` with the same number; where no
-    sender `waits` the primary may be asked after that."""
+    """From an accepting process: what is known of this recipient. Where no sender `waits` the primary may be asked
+    after the answer."""
 
     number: int
     primary: str
@@ -76,8 +95,8 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """To an accepting process: the answer, None where nobody can say now."""
+class Answered:
+    """To an accepting process: the answer to a Question, None where nobody can say now."""
 
     number: int
     verdict: Verdict | None

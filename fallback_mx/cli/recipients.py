@@ -45,7 +45,7 @@ recipients_edit.register(recipients)
 recipients_verify.register(recipients)
 
 
-@recipients.command("list")
+@recipients.command("list", short_help="List what is known of recipients.")
 @config_option
 @json_option
 @click.option("--lists", is_flag=True, help="The lists themselves: where from, how large, how old.")
@@ -65,10 +65,11 @@ def list_(
     limit: int | None,
     as_json: bool,
 ) -> int:
-    """List what each source says of addresses: lists first, then what the primary said itself.
+    """List what each source says of addresses.
 
-    An address may stand there several times; `recipients verify` shows what it comes to. `*@example.org` is the whole
-    domain: catch-all, or bad where the primary refuses made-up addresses.
+    Lists come first, then what the primary said itself. An address may stand there several times; `recipients
+    verify` shows what it comes to. `*@example.org` is the whole domain: catch-all, or bad where the primary refuses
+    made-up addresses.
 
     \b
     Examples:

@@ -57,17 +57,18 @@ class _StandardInput:
             into.write(block)
 
 
-@click.command("import")
+@click.command("import", short_help="Import a list in place of the one that is there.")
 @config_option
 @json_option
 @click.option("--primary", metavar="NAME", help="Whose list it is; needed where there are several.")
 @click.option("--force", is_flag=True, help="Take it although it is empty, full of bad lines, or much shorter.")
 @click.argument("file", metavar="[FILE|-]", required=False)
 def import_(file: str | None, primary: str | None, force: bool, as_json: bool) -> int:
-    """Import a list of recipients in place of the one that is there; a file, `-`, or the configured source.
+    """Import a list in place of the one that is there.
 
-    A list that would undo the old one is refused without --force. Bad lines are named, and the exit code is then 5; the
-    other addresses are in force. A primary with a configured source gets that one's list again at its next reading.
+    It is a file, `-` for standard input, or without either the configured source. A list that would undo the old
+    one is refused without --force. Bad lines are named, and the exit code is then 5; the other addresses are in
+    force. A primary with a configured source gets that one's list again at its next reading.
 
     \b
     Examples:
@@ -127,7 +128,7 @@ def _tell(imported: Imported, primary: str, as_json: bool) -> int:
 # Forgetting -----------------------------------------------------------------------------------------------------
 
 
-@click.command()
+@click.command(short_help="Forget what was learned, or a whole list.")
 @config_option
 @json_option
 @click.option("--primary", metavar="NAME", help="What is known of this primary's recipients.")
@@ -143,7 +144,7 @@ def forget(
     source: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Forget what the primary said of recipients; with `--source list` its whole list.
+    """Forget what was learned of recipients, or a list.
 
     Name what is meant: addresses, exactly as `recipients list` has them, or filters. Lists are not touched unless they
     are named; single addresses of a list are the list's own affair.

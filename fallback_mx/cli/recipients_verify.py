@@ -71,16 +71,17 @@ def read_address(text: str) -> Address:
         raise click.UsageError(f"{visible(text)[:80]} is not an address: {reason}.") from None
 
 
-@click.command()
+@click.command(short_help="Ask the primary about recipients now.")
 @config_option
 @json_option
 @click.option("--no-ask", is_flag=True, help="Show what is known, and leave the primary alone.")
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
 def verify(addresses: tuple[str, ...], no_ask: bool, as_json: bool) -> int:
-    """Ask the primary about recipients now, and show what each source says of them.
+    """Ask the primary about recipients now.
 
-    What the primary says is kept. A made-up address is asked about first: a domain that takes it takes every address.
-    The exit code is 5 where the primary gave no verdict, 3 where an address is in no configured domain.
+    What each source says of them is shown with what it comes to. What the primary says is kept. A made-up address
+    is asked about first: a domain that takes it takes every address. The exit code is 5 where the primary gave no
+    verdict, 3 where an address is in no configured domain.
 
     \b
     Examples:

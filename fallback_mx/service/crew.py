@@ -13,13 +13,15 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fallback_mx import entrance, maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.words import (
+    Answered,
     Answers,
+    Asked,
     Leave,
     Message,
     Noted,
@@ -32,11 +34,11 @@ from fallback_mx.accepting.words import (
     Tally,
     Told,
 )
-from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.acquaintances import Knows
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.crowd import forget, share_memory
+from fallback_mx.smtp.etrn import Ask
 from fallback_mx.smtp.passage import Observe
 from fallback_mx.web.metrics import Metrics
 from mxqueue import BytesContent, FileContent, QueueUnavailable
@@ -61,11 +63,13 @@ class Crew:
         setup: Setup,
         commits: QueueCommits,
         metrics: Metrics,
-        states: Callable[[], Mapping[str, State]],
+        states: Callable[[], States],
         observe: Observe,
+        ask: Ask,
         knows: Knows,
     ) -> None:
         self._observe = observe
+        self._ask = ask
         self._knows = knows
         self._questions: set[asyncio.Task[None]] = set()
         self._setup = setup
@@ -101,8 +105,8 @@ class Crew:
             member.send(setup)
 
     def tell_states(self) -> None:
-        """A primary's state has changed."""
-        states = States(dict(self._states()))
+        """A primary's state has changed, or who may ask for its mail."""
+        states = self._states()
         for member in self._members:
             member.send(states)
 
@@ -117,7 +121,7 @@ class Crew:
             if member is not by:
                 member.send(noted)
 
-    def ask(self, question: Question, then: Callable[[Verdict | None], None]) -> None:
+    def look_up(self, question: Question, then: Callable[[Verdict | None], None]) -> None:
         async def answer() -> None:
             then(await self._knows.verdict(question.primary, question.forward_path, waits=question.waits))
 
@@ -204,7 +208,7 @@ class _Member:
         finally:
             theirs.close()
         self.send(self._crew._setup)
-        self.send(States(dict(self._crew._states())))
+        self.send(self._crew._states())
         self.send(Refusing(self._crew._knows.refusing))
 
     async def _keep(self) -> None:
@@ -254,22 +258,24 @@ class _Member:
         elif isinstance(frame, Tally):
             self._count(frame)
         elif isinstance(frame, Question):
-            self._ask(frame)
+            self._look_up(frame)
         elif isinstance(frame, Noted):
             self._crew.pass_on(frame, self)
         elif isinstance(frame, Seen):
             self._crew._observe(frame.primary, frame.observation)
+        elif isinstance(frame, Asked):
+            self._ask(frame)
         elif isinstance(frame, Ready):
             self._ready.set()
 
-    def _ask(self, question: Question) -> None:
+    def _look_up(self, question: Question) -> None:
         channel = self._channel
 
         def then(verdict: Verdict | None) -> None:
             if channel is not None:
-                channel.send(Told(question.number, verdict))
+                channel.send(Answered(question.number, verdict))
 
-        self._crew.ask(question, then)
+        self._crew.look_up(question, then)
 
     def _accept(self, message: Message, descriptor: int | None) -> None:
         number, envelopes, size, digest, octets = message
@@ -290,6 +296,14 @@ class _Member:
             self._answer(channel, number, error)
 
         self._crew._commits.accept(envelopes, content, then)
+
+    def _ask(self, asked: Asked) -> None:
+        # Who asked may be gone when the answer comes: what is sent on its channel then is dropped.
+        channel = self._channel
+        assert channel is not None
+        self._crew._ask(
+            asked.primaries, asked.client_address, lambda pending: channel.send(Told(asked.number, pending))
+        )
 
     def _answer(self, channel: Channel | None, number: int, error: Exception | None) -> None:
         if channel is not self._channel or channel is None:

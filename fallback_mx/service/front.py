@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fallback_mx import maillog
 from fallback_mx.accepting.inbound import Inbound
-from fallback_mx.accepting.words import Setup
+from fallback_mx.accepting.words import Setup, States
 from fallback_mx.config import Config, Primary
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
@@ -27,6 +27,7 @@ from fallback_mx.smtp import ports
 from fallback_mx.smtp.acquaintances import Knows
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy
+from fallback_mx.smtp.etrn import Ask, Callers
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
 from fallback_mx.smtp.passage import Observe, PassageSettings
 from fallback_mx.smtp.route import NextHop
@@ -97,7 +98,8 @@ def _passage_settings(primary: Primary, hostname: str, processes: int) -> Passag
 
 
 class Front:
-    """Built in a running event loop. `states` gives the primaries' states, `mail_came(name)` hears of mail for one."""
+    """Built in a running event loop. `states` gives the primaries' states, `mail_came(name)` hears of mail for one,
+    `callers` gives the clients that may ask for it, `ask` hears when they do."""
 
     def __init__(
         self,
@@ -111,16 +113,28 @@ class Front:
         mail_came: Callable[[str], None],
         observe: Observe,
         knows: Knows,
+        callers: Callable[[], Callers],
+        ask: Ask,
     ) -> None:
         self._config = config
         self._spool_directory = spool_directory
         self._metrics = metrics
         self._mail_came = mail_came
+        self._callers = callers
         self._processes = crew_size(config.server.workers)
         commits = QueueCommits(queue, self._on_accepted)
         self._door: Listener | Crew
         if self._processes > 1:
-            self._door = Crew(self._processes, self._setup(), commits, metrics, states, observe, knows)
+            self._door = Crew(
+                self._processes,
+                self._setup(),
+                commits,
+                metrics,
+                lambda: States(dict(states()), callers()),
+                observe,
+                ask,
+                knows,
+            )
         else:
             self._door = Listener(
                 self._settings(context),
@@ -131,6 +145,7 @@ class Front:
                 clock=utc_now,
                 observe=observe,
                 knows=knows,
+                ask=ask,
             )
 
     def _settings(self, context: ssl.SSLContext | None) -> ListenerSettings:
@@ -179,9 +194,11 @@ class Front:
             self._door.configure(self._settings(context))
 
     def tell_states(self) -> None:
-        """A primary's state has changed."""
+        """A primary's state has changed, or who may ask for its mail."""
         if isinstance(self._door, Crew):
             self._door.tell_states()
+        else:
+            self._door.callers = self._callers()
 
     def tell_refusing(self) -> None:
         """It has changed of which primaries bad recipients are known."""

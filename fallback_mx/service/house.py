@@ -146,6 +146,8 @@ class House:
             mail_came=self._primaries.mail_came,
             observe=self._primaries.observe,
             knows=self._knowledge,
+            callers=self._primaries.callers,
+            ask=self._primaries.ask,
         )
         view = ServiceView(self._queue, self._log, self._front, self._space, self._primaries.live, self._primaries.gaps)
         where = config.http.listen

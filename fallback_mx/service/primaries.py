@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
@@ -22,14 +22,16 @@ from fallback_mx.outages.log import OutageLog
 from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.health import Health, Observation, State
+from fallback_mx.service.etrn import Turn
 from fallback_mx.service.outbound import Lessons, Outbound
 from fallback_mx.smtp.courier import Courier
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect_first
+from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.probe import ProbeTimeouts, probe
 from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
 from fallback_mx.status import Live, patience
 from fallback_mx.web.metrics import Metrics
-from mxqueue import Queue, QueueError
+from mxqueue import Queue, QueueError, RecipientState
 from mxqueue.model import utc_now
 
 TIMEOUTS = ProbeTimeouts()
@@ -71,6 +73,7 @@ class Station:
             clock=utc_now,
             chance=random.random,
         )
+        self.turn = Turn(primary.etrn_from, self._route, self._start_turn, on_state)
         self._watching = asyncio.create_task(self.monitor.run())
         self._draining = asyncio.create_task(self.drain.run())
         for task in (self._watching, self._draining):
@@ -110,13 +113,32 @@ class Station:
         if before.failing_since is not None:
             maillog.outage_ended(name, started_at=before.failing_since, ended_at=max(ended_at, before.failing_since))
         # What waited out a backoff from before the outage need not wait any longer.
-        flushing = asyncio.wrap_future(self._queue.flush(name))
+        self._flush()
+
+    def _flush(self) -> None:
+        flushing = asyncio.wrap_future(self._queue.flush(self.primary.name))
         flushing.add_done_callback(self._on_flushed)
 
     def _on_flushed(self, flushing: asyncio.Future[int]) -> None:
         if not flushing.cancelled() and isinstance(error := flushing.exception(), QueueError):
             maillog.trouble(f"flush of {self.primary.name}", str(error), error.advice)
         self.drain.wake()
+
+    async def _start_turn(self, client_address: str) -> Pending | None:
+        """ETRN: make due what is pending, as `queue retry` does. A primary that is not up is looked at before anything
+        goes there."""
+        name, state = self.primary.name, self.monitor.health.state
+        try:
+            counts = await asyncio.wrap_future(self._queue.count())
+        except QueueError as error:
+            maillog.trouble(f"etrn of {name}", str(error), error.advice)
+            return None
+        messages = sum(each.messages for each in counts if each.route == name and each.state is RecipientState.PENDING)
+        maillog.etrn(name, client_address=client_address, messages=messages, state=state.value)
+        self._flush()
+        if state is not State.UP:
+            self.monitor.look_now()
+        return Pending(messages, is_up=state is State.UP)
 
     def _on_trouble(self, name: str, error: Exception | None) -> None:
         if error is None:
@@ -131,6 +153,7 @@ class Station:
 
     async def stop(self) -> None:
         """Finish or give back what is under way, write the last observations."""
+        self.turn.stop()
         self.drain.stop()
         await asyncio.wait([self._draining])
         self._watching.cancel()
@@ -164,6 +187,7 @@ class Primaries:
         self._metrics = metrics
         self._stations: dict[str, Station] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[Pending | None]] = set()
 
     def configure(self, config: Config) -> None:
         """Start what is new, stop what is gone, restart what has changed; what stays the same is not touched."""
@@ -185,6 +209,7 @@ class Primaries:
                     self._on_state,
                     self._lessons,
                 )
+        self._on_state()
 
     @staticmethod
     async def _replace(station: Station) -> None:
@@ -198,6 +223,32 @@ class Primaries:
         station = self._stations.get(name)
         if station is not None:
             station.monitor.observe(observation)
+
+    def callers(self) -> Callers:
+        """The clients that may ask for mail with ETRN."""
+        return Callers({name: station.turn.callers for name, station in self._stations.items()})
+
+    def ask(self, names: Sequence[str], client_address: str, then: Callable[[Pending | None], None]) -> None:
+        """Start what waits for these primaries; `then` is told of it."""
+        asking = asyncio.create_task(self._ask(names, client_address))
+        self._asking.add(asking)
+
+        def on_told(told: asyncio.Task[Pending | None]) -> None:
+            self._asking.discard(told)
+            if not told.cancelled() and (error := told.exception()) is not None:
+                maillog.crashed("etrn", error)
+                then(None)
+            else:
+                then(None if told.cancelled() else told.result())
+
+        asking.add_done_callback(on_told)
+
+    async def _ask(self, names: Sequence[str], client_address: str) -> Pending | None:
+        turns = [self._stations[name].turn for name in names if name in self._stations]
+        told = [pending for turn in turns if (pending := await turn.ask(client_address)) is not None]
+        if not told or len(told) < len(turns):
+            return None
+        return Pending(sum(each.messages for each in told), is_up=all(each.is_up for each in told))
 
     def mail_came(self, name: str) -> None:
         """Mail for this primary was accepted: if it is up the mail can go at once."""

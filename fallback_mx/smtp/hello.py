@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from fallback_mx.smtp import xclient
+from fallback_mx.smtp import offer, xclient
 
 if TYPE_CHECKING:
     from fallback_mx.smtp.session import Session
@@ -24,8 +24,13 @@ def on_helo(session: Session, argument: str) -> None:
 def on_ehlo(session: Session, argument: str) -> None:
     if _greet(session, argument, "EHLO"):
         session.is_esmtp = True
-        reply = session.listener.ehlo_reply(session.is_tls)
-        session.say_raw(xclient.offered_in(reply) if _may_xclient(session) else reply)
+        listener = session.listener
+        reply = listener.ehlo_reply(session.is_tls)
+        if listener.callers.primaries_of(session.client_address):
+            reply = offer.with_line(reply, offer.ETRN)
+        if _may_xclient(session):
+            reply = offer.with_line(reply, offer.XCLIENT)
+        session.say_raw(reply)
 
 
 def _greet(session: Session, argument: str, verb: str) -> bool:

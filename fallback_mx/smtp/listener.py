@@ -23,10 +23,12 @@ from fallback_mx.rules import trace
 from fallback_mx.rules.admission import Verdict, WhenUp, admit
 from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import UnknownRecipients
+from fallback_mx.smtp import offer
 from fallback_mx.smtp.acquaintances import Knows, KnowsNothing
 from fallback_mx.smtp.crowd import Crowd, CrowdLimits
 from fallback_mx.smtp.deadlines import Deadlines, Patience
 from fallback_mx.smtp.doors import Doors
+from fallback_mx.smtp.etrn import Ask, Callers
 from fallback_mx.smtp.judgement import Judge, MakeResolver
 from fallback_mx.smtp.limits import CROWDED, SessionLimits
 from fallback_mx.smtp.networks import Networks
@@ -129,12 +131,13 @@ class Listener:
         clock: Callable[[], datetime],
         crowd: Crowd | None = None,
         observe: Observe = lambda name, observation: None,
+        ask: Ask = lambda primaries, client_address, then: None,
         knows: Knows | None = None,
         doors: Doors | None = None,
         make_resolver: MakeResolver | None = None,
     ) -> None:
-        """`observe` hears what is seen of a primary while mail is played through to it; `knows` is asked what is known
-        of recipients; `doors` remembers who was sent away; `make_resolver` as for Judge."""
+        """`observe` hears what is seen of a primary while mail is played through to it, `ask` of its ETRN; `knows` is
+        asked what is known of recipients; `doors` remembers who was sent away; `make_resolver` as for Judge."""
         self.loop = asyncio.get_running_loop()
         self.crowd = crowd if crowd is not None else Crowd()
         self.deadlines = Deadlines(self.loop, lambda: self.crowd.is_dense, settings.patience)
@@ -142,6 +145,8 @@ class Listener:
         self.state_of = state_of
         self.has_room = has_room
         self.events = events
+        self.ask = ask
+        self.callers = Callers({})  # who may ask: whoever knows their addresses puts them here
         self._passages = Passages(observe, clock)
         self.judge = Judge(
             knows or KnowsNothing(), doors or Doors(time.monotonic), state_of, events.trouble, make_resolver
@@ -167,21 +172,8 @@ class Listener:
         routes = list(settings.routes.values())
         # With one primary it is known at MAIL already whose reply is wanted.
         self.only_route = routes[0] if len({route.name for route in routes}) == 1 else None
-        lines = [
-            "PIPELINING",
-            f"SIZE {settings.max_message_size}",
-            "8BITMIME",
-            "SMTPUTF8",
-            "ENHANCEDSTATUSCODES",
-            "DSN",
-        ]
-        self._ehlo_tls = self._render(lines)
-        self._ehlo_clear = self._render([*lines, "STARTTLS"]) if settings.tls_context else self._ehlo_tls
-
-    def _render(self, lines: list[str]) -> bytes:
-        every = [self.settings.hostname, *lines]
-        marks = ["-"] * (len(every) - 1) + [" "]
-        return "".join(f"250{mark}{line}\r\n" for mark, line in zip(marks, every, strict=True)).encode()
+        self._ehlo_tls = offer.ehlo_reply(settings)
+        self._ehlo_clear = offer.with_line(self._ehlo_tls, offer.STARTTLS) if settings.tls_context else self._ehlo_tls
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Listen on these sockets, see `ports.open_ports`."""

@@ -218,6 +218,8 @@ class Proxied:
         assert self._through is not None
         (envelope,) = self._session.envelopes(transaction)
         answer = await self._through.begin(envelope.trace)
+        if self._session.is_gone:
+            return None
         if isinstance(answer, Reply):
             return self._forget(handed_on(answer, "2.0.0"), "primary")
         if isinstance(answer, Lost):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from fallback_mx.smtp import asides, command_line, hello
+from fallback_mx.smtp import asides, command_line, etrn, hello
 from fallback_mx.smtp.judgement import Case
 from fallback_mx.smtp.limits import TOO_SLOW
 from fallback_mx.smtp.proxied import Proxied
@@ -266,12 +266,15 @@ Session._commands = {
     b"RSET": asides.on_rset,
     b"NOOP": asides.on_noop,
     b"VRFY": asides.on_vrfy,
+    b"EXPN": asides.on_expn,
     b"HELP": asides.on_help,
     b"QUIT": asides.on_quit,
     b"STARTTLS": hello.on_starttls,
     b"XCLIENT": hello.on_xclient,
+    b"ETRN": etrn.on_etrn,
 }
 # Those that bring no mail nearer.
 IDLE_COMMANDS = frozenset(
-    Session._commands[verb] for verb in (b"EHLO", b"HELO", b"RSET", b"NOOP", b"VRFY", b"HELP", b"XCLIENT")
+    Session._commands[verb]
+    for verb in (b"EHLO", b"HELO", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"XCLIENT", b"ETRN")
 )

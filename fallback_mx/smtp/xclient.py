@@ -13,18 +13,11 @@ from dataclasses import dataclass
 
 from fallback_mx.smtp.proxy_header import plain_address
 
-OFFER = b"250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"
 UNKNOWN = frozenset({"[UNAVAILABLE]", "[TEMPUNAVAIL]"})
 VALUE_LIMIT = 255
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 _IPV6 = "ipv6:"
-
-
-def offered_in(ehlo_reply: bytes) -> bytes:
-    """A reply to EHLO with this extension in it, behind the line of the greeting."""
-    greeting, end, rest = ehlo_reply.partition(b"\r\n")
-    return greeting + end + OFFER + rest
 
 
 class BadAttribute(Exception):

@@ -39,7 +39,7 @@ def is_in(relay: Relay, state: str) -> None:
 
 
 def test_mail_accepted_in_an_outage_arrives_once_and_byte_for_byte_when_the_primary_is_back() -> None:
-    letters = [content(n, b"y" * (n * 37 % 998)) for n in range(60)] + [content(99, b"z" * 3_000_000)]
+    letters = [content(n, b"y" * (n * 37 % 998)) for n in range(60)] + [content(99, (b"z" * 990 + b"\r\n") * 3_000)]
     with FakePrimary() as fake, Relay(primary(fake.port)) as relay:
         is_in(relay, "up")
         fake.go_away()

@@ -90,7 +90,7 @@ class LoopDisk:
 
     def break_down(self) -> None:
         """The kernel finds an error and makes it read-only."""
-        device = os.stat(self.directory).st_dev
+        device = self.directory.stat().st_dev
         name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
         trigger = Path("/sys/fs/ext4") / name / "trigger_fs_error"
         try:

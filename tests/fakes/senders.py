@@ -21,7 +21,7 @@ def content(token: str) -> bytes:
 
 
 class Senders:
-    """`promises` is what was answered with 250: the token of each queue id, and in `promised_at` the time by `clock`."""
+    """`promises` is what was answered with 250: the token of each queue id. `promised_at` has the time by `clock`."""
 
     def __init__(self, port: int, sessions: int = 6, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.promises: dict[str, str] = {}

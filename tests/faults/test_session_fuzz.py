@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz.__main__ import TARGETS
 from tests.fuzz.play import play
-from tests.fuzz.script import LAST, Op, Pause, Script, Setting
+from tests.fuzz.primary import Does
+from tests.fuzz.script import LAST, WITH_NUMBER, Op, Pause, Script, Setting
 from tests.fuzz.session import believed, check_script
 
 CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus"
@@ -24,6 +25,7 @@ SEEDS = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
 HELLO = b"EHLO client.test\r\n"
 TO_DATA = HELLO + b"MAIL FROM:<a@sender.test>\r\nRCPT TO:<u@example.test>\r\nDATA\r\n"
+PLAYED = HELLO + b"MAIL FROM:<a@sender.test>\r\nRCPT TO:<p@played.test>\r\nDATA\r\n"
 MESSAGE = b"Subject: x\r\n\r\n..hello\r\n.\r\n"
 
 
@@ -64,6 +66,9 @@ WORDS = st.sampled_from(
         b"RCPT TO:<u@example.test>\r\n",
         b"RCPT TO:<v@second.test> NOTIFY=NEVER\r\n",
         b"RCPT TO:<w@open.test>\r\n",
+        b"RCPT TO:<p@played.test>\r\n",
+        PLAYED,
+        PLAYED + MESSAGE,
         b"RCPT TO:<postmaster>\r\n",
         b"RCPT TO:<u@elsewhere.test>\r\n",
         b"DATA\r\n",
@@ -93,11 +98,15 @@ OCTETS = st.lists(st.one_of(WORDS, WORDS, st.binary(max_size=20)), min_size=1, m
 EVENTS = st.one_of(
     OCTETS,
     OCTETS,
-    st.sampled_from([op for op in Op if op not in LAST and op not in {Op.PAUSE, Op.AGAIN}]),
+    st.sampled_from([op for op in Op if op not in LAST | WITH_NUMBER]),
+    st.sampled_from(Does),
     st.floats(0, 70).map(Pause),
 )
 ENDS = st.sampled_from([(), (), (Op.LOST,), (Op.SILENCE,)])
-SETTINGS = st.sets(st.sampled_from(list(Setting)), max_size=3).map(lambda chosen: sum(each.value for each in chosen))
+SETTINGS = st.one_of(
+    st.sets(st.sampled_from(list(Setting)), max_size=3).map(lambda chosen: sum(each.value for each in chosen)),
+    st.just((Setting.UP | Setting.ALONE).value),
+)
 SCRIPTS = st.builds(
     lambda chosen, events, end: Script(Setting(chosen), (*events, *end)),
     SETTINGS,

@@ -1,4 +1,4 @@
-"""FAULTS 12: out of file descriptors. Connections wait and nothing spins; what is under way goes on; it ends by itself."""
+"""FAULTS 12: out of file descriptors. Connections wait, nothing spins, sessions go on, and it ends by itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tests.fakes.client import Client, send
 from tests.fakes.relay import Relay, family, primary
 from tests.faults.test_storage_space import LARGE
-from tests.faults.test_storage_sync import TAKEN, checks, wait_for_the_outage
+from tests.faults.test_storage_sync import TAKEN, checks
 
 FEW = 5  # fewer than are open: there is none to be had
 SOME_SECONDS = 3.0
@@ -48,7 +48,6 @@ def relay_with(workers: int) -> Relay:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_without_descriptors_connections_wait_nothing_spins_and_they_are_served_afterwards(workers: int) -> None:
     with relay_with(workers) as relay, ExitStack() as stack:
-        wait_for_the_outage(relay)
         pids = family(relay.pid)
         early = [stack.enter_context(Client(relay.port)) for _ in range(4)]
         with without_descriptors(*pids):
@@ -72,7 +71,6 @@ def test_without_descriptors_connections_wait_nothing_spins_and_they_are_served_
 
 def test_a_large_message_is_refused_for_now_by_a_process_that_may_open_no_file_for_it() -> None:
     with relay_with(1) as relay, Client(relay.port) as early:
-        wait_for_the_outage(relay)
         with without_descriptors(relay.pid):
             assert (early.begin(LARGE) or early.reply())[0] == "4"
             assert (early.begin() or early.reply()) == TAKEN
@@ -81,7 +79,6 @@ def test_a_large_message_is_refused_for_now_by_a_process_that_may_open_no_file_f
 
 def test_a_large_message_is_refused_for_now_where_the_service_cannot_take_its_descriptor_over() -> None:
     with relay_with(2) as relay, Client(relay.port) as early:
-        wait_for_the_outage(relay)
         with without_descriptors(relay.pid):
             assert (early.begin(LARGE) or early.reply()) == "451 4.3.0"
             assert (early.begin() or early.reply()) == TAKEN
@@ -91,7 +88,6 @@ def test_a_large_message_is_refused_for_now_where_the_service_cannot_take_its_de
 
 def test_an_accepting_process_that_dies_while_there_are_no_descriptors_is_replaced_afterwards() -> None:
     with relay_with(2) as relay:
-        wait_for_the_outage(relay)
         victim = family(relay.pid)[1]
         with without_descriptors(relay.pid):
             os.kill(victim, signal.SIGKILL)

@@ -26,7 +26,7 @@ from tests.fakes.power import Kind, Platter, Record, read
 from tests.fakes.relay import Relay, primary
 from tests.fakes.senders import Senders, content
 
-CUTS = 10
+CUTS = 8
 MESSAGES = 1200
 NO_FLOOR = {"min_free_space": "0B"}
 

@@ -12,7 +12,7 @@ from tests.fakes.disk import Disk
 from tests.fakes.mount import CannotMount, LoopDisk
 from tests.fakes.relay import Relay, primary
 from tests.faults.test_storage_space import LARGE
-from tests.faults.test_storage_sync import TAKEN, checks, relay_on, wait_for_the_outage
+from tests.faults.test_storage_sync import TAKEN, checks, relay_on
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -21,7 +21,6 @@ def test_while_the_disk_is_read_only_mail_is_refused_for_now_and_afterwards_take
 ) -> None:
     disk = make_disk()
     with relay_on(disk, workers=workers) as relay:
-        wait_for_the_outage(relay)
         assert send(relay.port) == TAKEN
         disk.refuse_changes(errno.EROFS)
 
@@ -42,7 +41,6 @@ def test_a_disk_that_the_kernel_makes_read_only_loses_nothing_and_serves_again_o
 ) -> None:
     storage = {"min_free_space": "0B"}
     with Relay(primary(1), storage=storage, database_directory=loop_disk.directory) as relay:
-        wait_for_the_outage(relay)
         assert send(relay.port) == TAKEN
         try:
             loop_disk.break_down()

@@ -13,7 +13,7 @@ from mxqueue import Queue
 from tests.fakes.client import send
 from tests.fakes.mount import SmallDisk
 from tests.fakes.relay import Relay, primary
-from tests.faults.test_storage_sync import TAKEN, checks, wait_for_the_outage
+from tests.faults.test_storage_sync import TAKEN, checks
 
 NO_ROOM = "452 4.3.1"
 MEDIUM = b"Subject: medium\r\n\r\n" + os.urandom(30_000).hex().encode() + b"\r\n"
@@ -22,10 +22,9 @@ LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 150_000  # more th
 
 @contextmanager
 def relay_on(disk: SmallDisk, floor: str, workers: int = 1) -> Iterator[Relay]:
-    """In an outage. In the end everything that it counted must be in a sound queue."""
+    """The primary is away. In the end everything that it counted must be in a sound queue."""
     storage, server = {"min_free_space": floor}, {"workers": workers}
     with Relay(primary(1), storage=storage, server=server, database_directory=disk.directory) as relay:
-        wait_for_the_outage(relay)
         yield relay
         relay.stop()
         queue = Queue.open(relay.url, node="mx2")

@@ -32,10 +32,6 @@ def relay_on(disk: Disk, port: int = 1, workers: int = 1) -> Relay:
     )
 
 
-def wait_for_the_outage(relay: Relay) -> None:
-    relay.wait_for(lambda: relay.primary_state() == "down", "the primary is down")
-
-
 def checks(relay: Relay) -> tuple[int, dict[str, tuple[bool, str]]]:
     """The status of /readyz, and for each check whether it is well and what it says."""
     status, body = relay.http("/readyz")
@@ -48,7 +44,6 @@ def test_after_a_failed_sync_nothing_is_taken_or_synced_until_a_restart_finds_ev
 ) -> None:
     disk = make_disk()
     with relay_on(disk, workers=workers) as relay:
-        wait_for_the_outage(relay)
         assert send(relay.port) == TAKEN
         disk.fail_a_sync(errno.EIO)
         assert send(relay.port) == LATER
@@ -73,7 +68,6 @@ def test_after_a_failed_sync_of_a_checkpoint_nothing_is_taken_until_a_restart_fi
 ) -> None:
     disk = make_disk()
     with relay_on(disk) as relay:
-        wait_for_the_outage(relay)
         disk.fail_a_sync(errno.EIO, of=disk.directory / "queue.db")
         large = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 300_000
         assert [send(relay.port, large) for _ in range(2)] == [TAKEN] * 2, "the log alone is synced for these"
@@ -101,7 +95,6 @@ def test_a_power_cut_at_any_moment_after_a_kill_that_followed_a_failed_sync_lose
     queue.close()
     platter, chance = Platter(disk.directory), random.Random(1)
     with relay_on(disk) as relay:
-        wait_for_the_outage(relay)
         disk.fail_a_sync(errno.EIO)
         assert send(relay.port, recipient="failed@example.test") == LATER
         relay.kill()
@@ -142,7 +135,7 @@ def test_while_a_sync_takes_its_time_senders_wait_and_everything_else_goes_on(
     with FakePrimary() as fake:
         fake.go_away()
         with relay_on(disk, fake.port, workers) as relay:
-            wait_for_the_outage(relay)
+            relay.wait_for(lambda: relay.primary_state() == "down", "the primary is down")
             clients = [Client(relay.port) for _ in range(4)]
             with disk.syncs_held():
                 assert [client.begin() for client in clients] == [""] * 4

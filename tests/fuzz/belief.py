@@ -7,12 +7,13 @@ the client believes it has sent. Where it finds otherwise it raises Disbelief.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import deque
 from dataclasses import dataclass, field
 
 from tests.fuzz.script import Op, Setting
-from tests.fuzz.stage import HOSTNAME, ROUTES, settings_of
+from tests.fuzz.stage import HOSTNAME, settings_of
 from tests.fuzz.told import Reply
 
 COMMAND_LIMIT = 2048  # octets of a command line without its LF
@@ -36,6 +37,8 @@ MAY_BE_TOLD = {
 # The final dot.
 END_MAY_BE_TOLD = "250 451 452 552 554"
 NO_SUCH_COMMAND = "500"
+# What the primary may say that a transaction is played through to, and we where it cannot.
+OF_THE_PRIMARY = "450 451 550"
 # Told to any command with an argument that is not to be read.
 UNREADABLE = "501"
 
@@ -76,18 +79,19 @@ class Client:
         self.messages: list[Message] = []
         self._settings = settings
         self._rules = settings_of(settings)
+        self._postmaster = self._rules.postmaster_domain
         self._replies = deque(replies)
         self._greeted = ""
         self._is_tls = False
         self._is_final = False
         self._envelope: _Envelope | None = None
+        # Then a reply may be the primary's, and not be of the client's making.
+        self._may_be_played = Setting.UP in settings
 
     def follow(self, stream: tuple[bytes | Op, ...]) -> None:
         """All of it. Raises Disbelief."""
-        try:
+        with contextlib.suppress(_Over):
             self._session(deque(stream))
-        except _Over:
-            pass
         left = [reply.code for reply in self._replies]
         # At any time the service may say that it ends the session.
         if left and (self._is_final or left != [421]):
@@ -179,7 +183,10 @@ class Client:
         if verb not in MAY_BE_TOLD:
             self._hear(verb, NO_SUCH_COMMAND)
             return ""
-        may_be_told = MAY_BE_TOLD[verb] if verb == "BDAT" else f"{MAY_BE_TOLD[verb]} {UNREADABLE}"
+        codes = MAY_BE_TOLD[verb]
+        if self._may_be_played and verb in {"MAIL", "RCPT", "DATA"}:
+            codes = f"{codes} {OF_THE_PRIMARY}"
+        may_be_told = codes if verb == "BDAT" else f"{codes} {UNREADABLE}"
         reply = self._hear(verb, may_be_told)
         is_plain = _PLAIN_COMMAND.fullmatch(text) is not None
         if is_plain and verb in {"RSET", "NOOP", "VRFY", "HELP", "QUIT", "BDAT"}:
@@ -222,26 +229,33 @@ class Client:
         if reply.code == 250:
             if not in_order:
                 raise Disbelief("MAIL was taken out of order")
-            self._envelope = _Envelope(_path_in(argument))
+            self._envelope = _Envelope(path_in(argument, self._postmaster))
+        elif self._may_be_played and Setting.ALONE in self._settings:
+            return
         elif in_order and self._greeted != "XCLIENT" and re.fullmatch(rf"(?i)FROM:<(|{_PLAIN_PATH})>", argument):
-            self._expect(reply, 452, "MAIL was in order")
-            if Setting.NO_ROOM not in self._settings:
-                raise Disbelief("there is room")
+            raise Disbelief(f"MAIL was in order and told {reply}")
 
     def _rcpt(self, argument: str, reply: Reply) -> None:
         envelope = self._envelope
-        path = _path_in(argument)
+        path = path_in(argument, self._postmaster)
         if reply.code == 250:
             if envelope is None:
                 raise Disbelief("RCPT was taken out of order")
             if path not in envelope.recipients:
                 envelope.recipients.append(path)
-        elif envelope is not None and re.fullmatch(rf"(?i)TO:<{_ATOM}@(example|second|open)\.test>", argument):
+        elif envelope is not None and self._is_ours(argument, path):
             domain = path.rpartition("@")[2]
-            is_guarded = Setting.UP in self._settings and domain.lower() != "open.test"
+            is_guarded = self._may_be_played and domain != "open.test"
             self._expect(reply, 451 if is_guarded else 452, "RCPT was in order")
-            if not is_guarded and len(envelope.recipients) < self._rules.max_recipients:
+            is_apart = any(path.endswith("@played.test") for path in envelope.recipients)
+            if not is_guarded and len(envelope.recipients) < self._rules.max_recipients and not is_apart:
                 raise Disbelief("there were not too many recipients")
+
+    def _is_ours(self, argument: str, path: str) -> bool:
+        """Whether this recipient is taken for the queue wherever there is room for one more."""
+        domain = path.rpartition("@")[2]
+        is_plain = re.fullmatch(rf"(?i)TO:<{_ATOM}@[a-z]+\.test>", argument) is not None
+        return is_plain and domain in self._rules.routes and not (self._may_be_played and domain == "played.test")
 
     def _data(self, argument: str, reply: Reply, *, is_plain: bool) -> str:
         may = self._envelope is not None and bool(self._envelope.recipients)
@@ -249,7 +263,10 @@ class Client:
             if not may:
                 raise Disbelief("DATA was taken out of order")
             return "DATA"
-        if may and is_plain and not argument:
+        if self._may_be_played and str(reply.code) in OF_THE_PRIMARY:
+            # The primary wants none of it, and the transaction is over.
+            self._envelope = None
+        elif may and is_plain and not argument:
             raise Disbelief(f"DATA was in order and told {reply}")
         return ""
 
@@ -281,7 +298,8 @@ class Client:
         protocol = {"HELO": "SMTP", "EHLO": "ESMTP"}.get(self._greeted, "")
         message = Message(envelope.reverse_path, envelope.recipients, content, protocol)
         self.messages.append(message)
-        message.reply = self._hear("the final dot", END_MAY_BE_TOLD)
+        codes = f"{END_MAY_BE_TOLD} {OF_THE_PRIMARY}" if self._may_be_played else END_MAY_BE_TOLD
+        message.reply = self._hear("the final dot", codes)
         if message.reply.code in {552, 554} and not self._is_unfit(content):
             raise Disbelief(f"there is nothing wrong with the content, and it was told {message.reply}")
         if message.reply.code == 250 and self._is_unfit(content):
@@ -304,7 +322,7 @@ def _until_handshake(stream: deque[bytes | Op]) -> list[bytes | Op]:
     return taken
 
 
-def _path_in(argument: str) -> str:
+def path_in(argument: str, postmaster: str) -> str:
     """What stands between the brackets, as the next hop would have it: no source route, the domain in small letters."""
     text = argument.partition(":")[2].lstrip(" ")
     if text.startswith("<>"):
@@ -317,7 +335,7 @@ def _path_in(argument: str) -> str:
         return text
     local, domain = match[1], (match[2] or "").lower().removesuffix(".")
     if not domain:
-        domain = next(iter(ROUTES))
+        domain = postmaster
     if not domain.isascii():
         domain = "?"
     return f"{local}@{domain}"

@@ -55,23 +55,28 @@ class Wire:
         return bool(self._coming) and not self.near.is_reading and not self.near.is_closing()
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether there is something to deliver, and somebody to read it."""
+        near = self.near
+        left = bool(self._coming) or (self.has_ended and not near.has_seen_end)
+        return left and near.is_reading and not near.is_closing() and not self.is_handshaking
+
+    @property
     def is_handshaking(self) -> bool:
         return self._handshake is not None
 
     def deliver(self) -> bool:
         """Hand on what is next, if it is wanted; whether that was so."""
         near = self.near
-        if self._handshake is not None or not near.is_reading or near.is_closing():
+        if not self.is_wanted:
             return False
         if self._coming:
             near.protocol.data_received(self._coming.popleft())
             return True
-        if self.has_ended and not near.has_seen_end:
-            near.has_seen_end = True
-            if not near.protocol.eof_received():
-                near.close()
-            return True
-        return False
+        near.has_seen_end = True
+        if not near.protocol.eof_received():
+            near.close()
+        return True
 
     def choke(self) -> None:
         self.is_choked = True
@@ -200,6 +205,7 @@ class Loop(VirtualTimeLoop):
         super().__init__()
         self.failures: list[BaseException] = []
         self._timers: list[asyncio.TimerHandle] = []
+        self._quiet: asyncio.Future[None] | None = None
         self.set_exception_handler(self._keep)
 
     def _keep(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -213,6 +219,21 @@ class Loop(VirtualTimeLoop):
     def timers_left(self) -> list[asyncio.TimerHandle]:
         self._timers = [each for each in self._timers if not each.cancelled() and each.when() > self.time()]
         return self._timers
+
+    async def quiet(self) -> None:
+        """Until nothing is left to do but to wait for a time to come."""
+        await asyncio.sleep(0)
+        timer = self.call_later(0.001, lambda: None)
+        self._quiet = self.create_future()
+        await self._quiet
+        timer.cancel()
+
+    def _pass(self, seconds: float) -> None:
+        if self._quiet is not None:
+            self._quiet.set_result(None)
+            self._quiet = None
+        else:
+            super()._pass(seconds)
 
     async def start_tls(self, transport: Any, protocol: Any, sslcontext: Any, **more: Any) -> Any:
         return await transport.wire.begin_tls(more["ssl_handshake_timeout"])

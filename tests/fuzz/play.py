@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from fallback_mx.smtp.session import Session
 from fallback_mx.smtp.wire import INPUT_LIMIT
 from tests.fuzz.far_end import Loop, Wire
-from tests.fuzz.script import HANDSHAKES, RESULTS, Op, Pause, Script
+from tests.fuzz.primary import Kept, Primary
+from tests.fuzz.script import HANDSHAKES, RESULTS, Event, Op, Pause, Script
 from tests.fuzz.stage import PATIENCE, Commits, Committed, Events, WatchedListener
 
 # After this long without anything from the client everything of its is gone.
 LONGEST_SECONDS = PATIENCE.command_seconds + 70.0
+# Longer than any primary can keep a session waiting.
+PRIMARY_SECONDS = 1_000
 READ_AT_ONCE = 256 * 1024  # as asyncio does
 
 
@@ -27,6 +30,7 @@ class Account:
 
     said: bytes
     committed: tuple[Committed, ...]
+    kept: tuple[Kept, ...] = ()  # by the primary that mail is played through to
 
 
 class Broken(AssertionError):
@@ -65,26 +69,28 @@ class _Play:
         self._script = script
         self._commits = Commits(script.results)
         self._events = Events()
-        self._listener = WatchedListener(script.settings, self._commits, self._events)
+        self._primary = Primary(script.acts)
+        self._listener = WatchedListener(script.settings, self._commits, self._events, self._primary)
         self._session = Session(self._listener)
         self._wire = Wire(loop, self._session)
         self._stop: asyncio.Task[None] | None = None
 
     async def run(self, is_patient: bool) -> Account:
+        self._is_patient = is_patient
         self._session.connection_made(self._wire.near)
         for event in self._script.events:
             await self._happen(event)
             self._check_bounds()
         if is_patient:
-            await self._settle()
+            await self._wait_for_replies()
         if Op.LOST not in self._script.events and Op.SILENCE not in self._script.events:
             self._wire.end()
         await self._settle()
         await self._finish()
         self._check_leftovers()
-        return Account(bytes(self._wire.said), tuple(self._commits.handed_over))
+        return Account(bytes(self._wire.said), tuple(self._commits.handed_over), tuple(self._primary.kept))
 
-    async def _happen(self, event: bytes | Op | Pause) -> None:
+    async def _happen(self, event: Event) -> None:
         wire = self._wire
         if isinstance(event, bytes):
             for start in range(0, len(event), READ_AT_ONCE):
@@ -96,7 +102,7 @@ class _Play:
         elif event in RESULTS:
             self._commits.due += 1
         elif event in HANDSHAKES:
-            await self._settle_before_handshake()
+            await self._wait_for_handshake()
             wire.shake_hands() if event is Op.SHAKEN else wire.fail_handshake()
         elif event is Op.CHOKE:
             wire.choke()
@@ -114,29 +120,30 @@ class _Play:
         if self._commits.answer() or not is_quiet:
             await asyncio.sleep(0)
 
-    async def _settle_before_handshake(self) -> None:
+    async def _wait_for_handshake(self) -> None:
         # A client that has said STARTTLS waits for the reply: what it sent before that has been read by then.
-        while not self._wire.is_handshaking and await self._moves():
-            pass
+        if self._is_patient:
+            await self._wait_for_replies()
+        else:
+            await self._settle()
+
+    async def _wait_for_replies(self) -> None:
+        """Until the session has nothing more to say to what it was sent, also where it waits for the primary."""
+        await self._settle()
+        for _ in range(PRIMARY_SECONDS):
+            if not self._session._is_waiting or self._wire.is_handshaking or self._wire.near.is_closing():
+                break
+            await asyncio.sleep(1.0)
+            await self._settle()
 
     async def _settle(self) -> None:
         """Until nothing happens any more, but for the passing of time."""
-        while await self._moves():
-            pass
-
-    async def _moves(self) -> bool:
-        """Whether anything happens now."""
-        before = self._activity
-        moved = self._wire.deliver()
-        moved = self._commits.answer(now=True) or moved
-        for _ in range(3):
-            await asyncio.sleep(0)
-        return moved or self._activity != before
-
-    @property
-    def _activity(self) -> tuple[object, ...]:
-        wire = self._wire
-        return (len(wire.said), wire.near, wire.near.is_reading, wire.near.is_closing(), wire.is_handshaking)
+        moved = True
+        while moved:
+            moved = self._wire.deliver()
+            moved = self._commits.answer(now=True) or moved
+            await self._loop.quiet()
+            moved = moved or self._wire.is_wanted
 
     async def _finish(self) -> None:
         if self._wire.is_stuck and not self._wire.is_choked and not self._wire.is_handshaking:
@@ -178,6 +185,8 @@ class _Play:
             yield f"{listener.content_memory.used} octets of memory"
         if self._commits.is_waiting:
             yield "a commit"
+        if not all(connection.is_closed for connection in self._primary.connections):
+            yield "a connection to the primary"
         if any(task is not asyncio.current_task() and not task.done() for task in asyncio.all_tasks()):
             yield "a task"
         if self._loop.timers_left():

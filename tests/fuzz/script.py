@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, Flag
 
+from tests.fuzz.primary import Does
+
 MARK = 0xFE
 # What comes over the wire in one script, so that `AGAIN` cannot make it last.
 MOST_OCTETS = 400_000
@@ -25,7 +27,7 @@ class Setting(Flag):
     TIGHT = 8  # every limit is low
     UP = 16  # the primaries are up
     DISK_FULL = 32  # nothing can be spooled
-    NO_ROOM = 64  # there is no room for mail
+    ALONE = 64  # there is one primary, and mail is played through to it while it is up
     NO_MEMORY = 128  # all content goes to a file
 
 
@@ -45,10 +47,11 @@ class Op(Enum):
     LOST = "l"  # the connection is gone
     SILENCE = "w"  # the client stays and says nothing more
     AGAIN = "x"  # what came last comes again, as many times as the octet behind it says
+    PRIMARY = "a"  # what the primary does that mail is played through to, by the number of it
 
 
 OPS = {ord(op.value): op for op in Op}
-WITH_NUMBER = {Op.PAUSE, Op.AGAIN}
+WITH_NUMBER = {Op.PAUSE, Op.AGAIN, Op.PRIMARY}
 LAST = {Op.LOST, Op.SILENCE}
 RESULTS = {Op.COMMITTED, Op.FULL, Op.FAILED}
 HANDSHAKES = {Op.SHAKEN, Op.REFUSED}
@@ -59,7 +62,7 @@ class Pause:
     seconds: float
 
 
-Event = bytes | Op | Pause
+Event = bytes | Op | Pause | Does
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Script:
                 parts.append(event.replace(bytes([MARK]), bytes([MARK, MARK])))
             elif isinstance(event, Pause):
                 parts.append(bytes([MARK, ord(Op.PAUSE.value), int(event.seconds)]))
+            elif isinstance(event, Does):
+                parts.append(bytes([MARK, ord(Op.PRIMARY.value), event.value]))
             else:
                 parts.append(bytes([MARK, ord(event.value)]))
         return b"".join(parts)
@@ -97,9 +102,14 @@ class Script:
         """What becomes of the commits, in their order."""
         return [event for event in self.events if isinstance(event, Op) and event in RESULTS]
 
+    @property
+    def acts(self) -> list[Does]:
+        """What the primary does, in that order."""
+        return [event for event in self.events if isinstance(event, Does)]
+
     def calm(self, octets_at_once: int | None) -> Script:
         """The same without whatever is a matter of time, the octets arriving so many at once, or as many as can."""
-        events: list[Event] = [event for event in self.events if isinstance(event, Op) and event in RESULTS]
+        events: list[Event] = [*self.results, *self.acts]
         for event in self.stream:
             if isinstance(event, Op) or octets_at_once is None:
                 events.append(event)
@@ -132,6 +142,8 @@ def _events(data: bytes) -> Iterable[Event]:
             position += 1
         if op is Op.PAUSE:
             yield Pause(float(number))
+        elif op is Op.PRIMARY:
+            yield Does(number % len(Does))
         elif op is Op.AGAIN:
             yield last * number
         else:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import re
 
-from tests.fuzz.belief import Client, Disbelief, Message
+from tests.fuzz.belief import Client, Disbelief, Message, path_in
 from tests.fuzz.play import Account, play
+from tests.fuzz.primary import Kept
 from tests.fuzz.script import Op, Script, Setting
 from tests.fuzz.stage import ROUTES, Committed
 from tests.fuzz.told import Reply, replies_in
 
 # Pieces so small only where there are few of them.
 SMALL_OCTETS = 250
+
+_TRACE = re.compile(rb"Received: from [\w.:\[\]?-]{1,255} \(\[[\w.:]+\]\)\r\n\tby ")
 
 
 def check(data: bytes) -> None:
@@ -40,31 +43,51 @@ def believed(script: Script, account: Account) -> list[Message]:
     """The messages of this account, if they and the replies are what a client may believe."""
     client = Client(script.settings, replies_in(account.said))
     client.follow(script.stream)
-    committed = list(account.committed)
+    committed, kept = list(account.committed), list(account.kept)
     for each in committed:
         _check_commit(each)
     for message in client.messages:
-        _settle(message, committed)
-    if committed:
-        raise Disbelief(f"committed and never sent: {committed}")
+        _settle(message, committed, kept)
+    if committed or kept:
+        raise Disbelief(f"committed or kept, and never sent: {committed}, {kept}")
     return client.messages
 
 
-def _settle(message: Message, committed: list[Committed]) -> None:
-    """Find what was committed of this message, and take it away."""
+def _settle(message: Message, committed: list[Committed], kept: list[Kept]) -> None:
+    """Find what became of this message, in the queue and at the primary, and take it away there.
+
+    What was told of it must be true. What is not of this message is of the next one, which may be the same.
+    """
     code = message.reply.code if message.reply is not None else None
-    found = committed[0] if committed and _is_same(message, committed[0]) else None
-    if code == 250 and (found is None or found.result is not Op.COMMITTED):
-        raise Disbelief(f"told 250 and not committed: {message}, {committed[:1]}")
-    if found is None:
-        return
-    # Without a reply the client does not know; otherwise it is told what happened.
-    told = {Op.COMMITTED: 250, Op.FULL: 452, Op.FAILED: 451}[found.result]
-    if code not in {None, told}:
-        if found.result is Op.COMMITTED:
-            raise Disbelief(f"committed and told {message.reply}")
-        return
-    committed.pop(0)
+    queued = committed[0] if committed and _is_same(message, committed[0]) else None
+    if queued is not None and code not in {None, _TOLD[queued.result]}:
+        queued = None
+    at_primary = kept[0] if kept and _is_kept(message, kept[0]) else None
+    if at_primary is not None and at_primary.is_sure:
+        at_primary = at_primary if code in {None, 250} else None
+        queued = queued if at_primary is None else None
+    if at_primary is not None and queued is not None:
+        assert all(each.ambiguous for each in queued.envelopes), "two copies, and the queue does not say so"
+    is_queued = queued is not None and queued.result is Op.COMMITTED
+    if code == 250 and not is_queued and not (at_primary is not None and at_primary.is_sure):
+        raise Disbelief(f"told 250 and in nobody's hands: {message}, {committed[:1]}, {kept[:1]}")
+    if queued is not None:
+        committed.pop(0)
+    if at_primary is not None:
+        kept.pop(0)
+
+
+_TOLD = {Op.COMMITTED: 250, Op.FULL: 452, Op.FAILED: 451}
+
+
+def _is_kept(message: Message, kept: Kept) -> bool:
+    trace = re.match(rb"Received: .*\r\n(?:\t.*\r\n)+", kept.content)
+    assert trace is not None, f"our Received line is missing: {kept.content!r}"
+    return (
+        kept.content[trace.end() :] == message.content
+        and {path_in(path.decode("latin-1"), "") for path in kept.recipients} == set(message.recipients)
+        and path_in(kept.reverse_path.decode("latin-1"), "") == message.reverse_path
+    )
 
 
 def _is_same(message: Message, committed: Committed) -> bool:
@@ -113,6 +136,7 @@ def same(whole: Account, other: Account, *, is_whole: bool) -> None:
     assert found == expected, f"{found} is not {expected}"
     commits = [(each.envelopes, each.content, each.result) for each in whole.committed]
     others = [(each.envelopes, each.content, each.result) for each in other.committed]
+    assert other.kept == (whole.kept if is_whole else whole.kept[: len(other.kept)]), "the primary kept other mail"
     assert others == (commits if is_whole else commits[: len(others)]), "other commits"
 
 

@@ -20,8 +20,10 @@ from fallback_mx.smtp.deadlines import Patience
 from fallback_mx.smtp.limits import SessionLimits
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
 from fallback_mx.smtp.networks import Networks
+from fallback_mx.smtp.passage import Passage
 from mxqueue import Envelope, QueueFull, Spool
 from tests.fuzz.far_end import PEER
+from tests.fuzz.primary import Primary
 from tests.fuzz.script import Op, Setting
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -31,9 +33,16 @@ ROUTES = {
     "second.test": Route("two", WhenUp.GUARD),
     "open.test": Route("three", WhenUp.ACCEPT),
     "xn--bcher-kva.test": Route("one", WhenUp.GUARD),
+    "played.test": Route("played", WhenUp.PROXY),
 }
+ALONE = {"played.test": ROUTES["played.test"]}
+# The most that a message may announce.
+ROOM = 50_000
 HERE = Networks([ipaddress.ip_network(PEER)])
 NOWHERE = Networks()
+TIGHT = SessionLimits(messages=2, errors=3, idle_commands=4)
+# Wide enough for more commands than there are in one turn.
+WIDE = SessionLimits(errors=200, idle_commands=300)
 PATIENCE = Patience(command_seconds=60.0, block_seconds=40.0, stressed_seconds=10.0)
 
 
@@ -42,7 +51,7 @@ def settings_of(chosen: Setting) -> ListenerSettings:
     tight = Setting.TIGHT in chosen
     return ListenerSettings(
         hostname=HOSTNAME,
-        routes=ROUTES,
+        routes=ALONE if Setting.ALONE in chosen else ROUTES,
         max_message_size=400 if tight else 100_000,
         max_recipients=3 if tight else 20,
         max_header_size=200 if tight else 20_000,
@@ -145,20 +154,24 @@ class WatchedSpool(Spool):
 class WatchedListener(Listener):
     """A listener whose spools are known. Made on a running loop."""
 
-    def __init__(self, chosen: Setting, commits: Commits, events: Events) -> None:
+    def __init__(self, chosen: Setting, commits: Commits, events: Events, primary: Primary) -> None:
         state = State.UP if Setting.UP in chosen else State.DOWN
         super().__init__(
             settings_of(chosen),
             commits,
             state_of=lambda name: state,
-            has_room=lambda octets: Setting.NO_ROOM not in chosen,
+            has_room=lambda octets: octets <= ROOM,
             events=events,
             clock=lambda: NOW,
         )
         self.spools: list[WatchedSpool] = []
+        self._primary = primary
         self._is_full = Setting.DISK_FULL in chosen
 
     def spool(self) -> Spool:
         spool = WatchedSpool(self.settings.spool_directory, self.content_memory, is_full=self._is_full)
         self.spools.append(spool)
         return spool
+
+    def passage_of(self, primary: str) -> Passage | None:
+        return self._primary if primary == "played" else None  # type: ignore[return-value]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # Section 4.5.3.1.5, CRLF included.
 MOST_OCTETS = 512
 _LINE = re.compile(rb"([2345][0-5][0-9])([ -])([\x20-\x7e]*)\r\n")
-_ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3} \S")
+_ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?: \S|\Z)")
 # Those that have no enhanced code: the greeting and the replies to EHLO and HELO (RFC 2034, section 4), and 354.
 _BARE = re.compile(r"220 mx2\.example\.net ESMTP|250[ -]|354 ")
 

@@ -36,6 +36,7 @@ EXAMPLES = {
     ("[[primary]]", "recipients_ldap_base"),
     ("[[primary]]", "recipients_ldap_user"),
     ("[[primary]]", "recipients_ldap_password_file"),
+    ("[[primary]]", "etrn_from"),
 }
 KEYS = [(section.heading, key) for section in SECTIONS for key in section.keys]
 

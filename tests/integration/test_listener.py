@@ -21,6 +21,7 @@ import uvloop
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
+from fallback_mx.smtp.etrn import Ask, Callers
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
 from fallback_mx.smtp.ports import open_ports
 from mxqueue import Envelope, Queue
@@ -96,14 +97,18 @@ class Client:
 
     def reply(self) -> str:
         """One whole reply, its lines joined by a blank; "" when the connection has ended."""
+        return " ".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """The lines of one reply; none when the connection has ended."""
         lines: list[str] = []
         while True:
             line = self._file.readline()
             if not line:
-                return ""
+                return []
             lines.append(line.decode().rstrip("\r\n"))
             if line[3:4] != b"-":
-                return " ".join(lines)
+                return lines
 
     def say(self, command: str) -> str:
         self.send(command.encode() + b"\r\n")
@@ -132,7 +137,13 @@ class Client:
 
 
 @contextlib.contextmanager
-def running(queue: Queue, settings: ListenerSettings) -> Iterator[World]:
+def running(
+    queue: Queue,
+    settings: ListenerSettings,
+    *,
+    callers: Callers | None = None,
+    ask: Ask = lambda primaries, client_address, then: None,
+) -> Iterator[World]:
     world = World(queue, settings)
     started = threading.Event()
 
@@ -144,7 +155,9 @@ def running(queue: Queue, settings: ListenerSettings) -> Iterator[World]:
             has_room=lambda size: world.room,
             events=_Events(world),
             clock=lambda: datetime.now(UTC),
+            ask=ask,
         )
+        world.listener.callers = callers or Callers({})
         ((port,),) = open_ports("127.0.0.1", 0)
         await world.listener.start([port])
         world.port = world.listener.addresses[0][1]
@@ -204,15 +217,17 @@ def test_ehlo_offers_what_is_supported_and_nothing_else(world: World) -> None:
         "SMTPUTF8",
         "ENHANCEDSTATUSCODES",
         "DSN",
+        "LIMITS RCPTMAX=3 MAILMAX=1000",
     ]
 
 
 def test_every_reply_but_the_greetings_has_an_enhanced_status_code(world: World) -> None:
     client = world.client().hello()
     commands = ["MAIL FROM:<a@s.test>", "RCPT TO:<u@example.test>", "RCPT TO:<u@x.test>", "RSET", "NOOP", "VRFY u"]
-    commands += ["NONSENSE", "DATA", "MAIL", "HELP", "STARTTLS", "QUIT"]
+    commands += ["NONSENSE", "DATA", "MAIL", "HELP", "HELP MAIL", "HELP X", "EXPN u", "ETRN x.test", "STARTTLS", "QUIT"]
     for command in commands:
-        code, enhanced, _ = client.say(command).split(" ", 2)
+        reply = client.say(command)
+        code, enhanced = reply[:3], reply[4:].partition(" ")[0]
         assert enhanced.count(".") == 2, command
         assert enhanced[0] == code[0], command
 

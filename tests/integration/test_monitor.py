@@ -251,6 +251,21 @@ def test_probes_never_overlap(world: World) -> None:
     assert world.most_at_once == 1
 
 
+def test_who_has_reason_to_think_that_it_is_back_has_it_looked_at_at_once(world: World) -> None:
+    async def story() -> None:
+        world.probe_seconds = 2
+        async with world.watching() as monitor:
+            await world.until(5)
+            monitor.look_now()
+            await world.until(16)
+            monitor.look_now()  # while it is being looked at
+            await world.until(30)
+
+    play(story)
+    assert world.probed_at == [0, 5, 15, 17, 27]
+    assert world.most_at_once == 1
+
+
 # Deliveries -----------------------------------------------------------------------------------------------------
 
 

@@ -83,6 +83,13 @@ def test_addresses_and_networks_are_written_back_as_they_stood(written):
     assert shown == ["192.0.2.10", "10.1.0.0/16", "2001:db8::/32", "::1"]
 
 
+def test_who_may_say_etrn_is_looked_up_where_nothing_is_written_and_nobody_where_the_list_is_empty(written):
+    assert load(written(PRIMARY), environ={}).primaries[0].etrn_from is None
+    nobody = load(written(PRIMARY + "etrn_from = []\n"), environ={})
+    assert nobody.primaries[0].etrn_from == ()
+    assert nobody.shown()["primary"][0]["etrn_from"] == []
+
+
 def test_the_models_are_frozen(written):
     config = load(written(PRIMARY), environ={})
     with pytest.raises(ValidationError, match="frozen"):
@@ -283,6 +290,13 @@ PRIMARY_MISTAKES = [
     ('when_up = "relay"', 'primary[0].when_up: "relay" is not known here; write "guard", "proxy" or "accept"'),
     ("routing_characters = true",
      'primary[0].routing_characters: true is not known here; write "refuse" or "accept"'),
+    ('etrn_from = "192.0.2.20"',
+     'primary[0].etrn_from: "192.0.2.20" is not a list; write etrn_from = ["192.0.2.20"]'),
+    ('etrn_from = ["mail.example.org"]',
+     'primary[0].etrn_from[0]: "mail.example.org" is not an address or a network; '
+     'write an address such as "192.0.2.10" or a network such as "10.1.0.0/16"'),
+    ('etrn_from = ["0.0.0.0/0"]', 'primary[0].etrn_from[0]: "0.0.0.0/0" is everybody; '
+     "write the addresses of those that are to be believed"),
     ('grace_after = "13h"', 'primary[0].grace_after: "13h" is too long; write "12h" or less'),
     ('grace_after = "0s"', 'primary[0].grace_after: "0s" is too short; write "1s" or more'),
     ("grace_after = false", 'primary[0].grace_after: false is not known here; write "off"'),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallback_mx.smtp.xclient import BadAttribute, Told, offered_in, parse
+from fallback_mx.smtp.offer import XCLIENT, with_line
+from fallback_mx.smtp.xclient import BadAttribute, Told, parse
 
 
 def xtext(value: str) -> str:
@@ -105,7 +106,7 @@ def test_any_text_is_attributes_or_refused_and_nothing_unprintable_gets_through(
 
 def test_the_offer_stands_behind_the_greeting_of_ehlo() -> None:
     reply = b"250-mx2.example.net\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
-    assert offered_in(reply).split(b"\r\n") == [
+    assert with_line(reply, XCLIENT).split(b"\r\n") == [
         b"250-mx2.example.net",
         b"250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN",
         b"250-PIPELINING",
