@@ -30,7 +30,7 @@ TARGETS = {
 }
 SHARES = {"session": 0.7, "commands": 0.1, "proxy_header": 0.1, "replies": 0.1}
 # An input that takes longer hangs; the octets of one input.
-LIMITS = ["-timeout=20", "-rss_limit_mb=1500", "-max_len=2500"]
+LIMITS = ["-timeout=20", "-rss_limit_mb=1500", "-max_len=2500", "-len_control=20"]
 
 
 def main(target: str, seconds: str, *options: str) -> int:

@@ -26,14 +26,17 @@ MAY_BE_TOLD = {
     "RCPT": "250 451 452 501 503 550 553 555",
     "DATA": "354 501 503 554",
     "BDAT": "502",
-    "RSET": "250",
+    "RSET": "250 501",
     "NOOP": "250",
-    "VRFY": "252",
-    "HELP": "214",
-    "QUIT": "221",
+    "VRFY": "252 501",
+    "EXPN": "502",
+    "HELP": "214 504",
+    "QUIT": "221 501",
+    "ETRN": "250 251 253 458 459 501 503",
     "STARTTLS": "220 501 502 503",
     "XCLIENT": "220 501 503 550",
 }
+ASIDES = {"RSET", "NOOP", "VRFY", "HELP", "QUIT"}
 # The final dot.
 END_MAY_BE_TOLD = "250 451 452 552 554"
 NO_SUCH_COMMAND = "500"
@@ -189,8 +192,9 @@ class Client:
         may_be_told = codes if verb == "BDAT" else f"{codes} {UNREADABLE}"
         reply = self._hear(verb, may_be_told)
         is_plain = _PLAIN_COMMAND.fullmatch(text) is not None
-        if is_plain and verb in {"RSET", "NOOP", "VRFY", "HELP", "QUIT", "BDAT"}:
-            self._expect(reply, int(MAY_BE_TOLD[verb]), "there was nothing wrong with it")
+        is_bare = not argument.strip(" ")
+        if is_plain and verb in ASIDES and (verb == "NOOP" or is_bare is not (verb == "VRFY")):
+            self._expect(reply, int(MAY_BE_TOLD[verb][:3]), "there was nothing wrong with it")
         return self._obeyed(verb, argument.strip(" "), reply, is_plain=is_plain)
 
     def _obeyed(self, verb: str, argument: str, reply: Reply, *, is_plain: bool) -> str:
@@ -206,7 +210,7 @@ class Client:
             if Setting.XCLIENT not in self._settings or self._envelope is not None:
                 raise Disbelief("XCLIENT was taken")
             self._greeted = "XCLIENT"
-        elif verb in {"QUIT", "BDAT"}:
+        elif verb == "BDAT" or (verb == "QUIT" and reply.code == 221):
             self._nothing_more()
         elif verb == "STARTTLS" and reply.code == 220:
             if Setting.TLS not in self._settings or self._is_tls:

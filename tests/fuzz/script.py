@@ -22,7 +22,7 @@ class Setting(Flag):
     """The surroundings. Those not chosen are the other way round."""
 
     PROXY = 1  # the client is a proxy that says whom it speaks for
-    XCLIENT = 2  # the client may say XCLIENT
+    XCLIENT = 2  # the client may say XCLIENT, and ETRN for one of the primaries
     TLS = 4  # STARTTLS is offered
     TIGHT = 8  # every limit is low
     UP = 16  # the primaries are up

@@ -17,6 +17,7 @@ from typing import Any
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.deadlines import Patience
+from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.limits import SessionLimits
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
 from fallback_mx.smtp.networks import Networks
@@ -163,7 +164,11 @@ class WatchedListener(Listener):
             has_room=lambda octets: octets <= ROOM,
             events=events,
             clock=lambda: NOW,
+            ask=self._answer,
         )
+        if Setting.XCLIENT in chosen:
+            self.callers = Callers({"one": [ipaddress.ip_network(PEER)]})
+        self._state = state
         self.spools: list[WatchedSpool] = []
         self._primary = primary
         self._is_full = Setting.DISK_FULL in chosen
@@ -172,6 +177,9 @@ class WatchedListener(Listener):
         spool = WatchedSpool(self.settings.spool_directory, self.content_memory, is_full=self._is_full)
         self.spools.append(spool)
         return spool
+
+    def _answer(self, primaries: Sequence[str], client_address: str, then: Callable[[Pending | None], None]) -> None:
+        self.loop.call_soon(then, Pending(len(primaries), self._state is State.UP))
 
     def passage_of(self, primary: str) -> Passage | None:
         return self._primary if primary == "played" else None  # type: ignore[return-value]
