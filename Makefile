@@ -52,8 +52,9 @@ run: install
 	FALLBACK_MX_LISTEN=127.0.0.1:2525 FALLBACK_MX_HTTP=127.0.0.1:8025 FALLBACK_MX_STORAGE=sqlite:///var/queue.db \
 	  $(BIN)/fallback-mx serve --config deploy/fallback-mx.toml
 
+# Several at a time: most of them wait for something.
 test: install
-	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/bench
+	$(BIN)/python -m pytest -n 4 --dist worksteal --ignore=tests/peers --ignore=tests/bench
 
 check: install
 	$(BIN)/ruff check .

@@ -38,9 +38,13 @@ def _terminal() -> Iterator[tuple[int, int]]:
         os.close(ours)
 
 
+# How wide this terminal is and whether it is colourful is not for whoever runs the tests to say.
+FROM_OUTSIDE = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+
+
 def _on_terminal(operator: Operator, *words: str, answer: str = "", **env: str) -> tuple[int, str]:
     """Run a command with a terminal on all three streams; its exit code and what came out."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    variables = {name: value for name, value in os.environ.items() if name not in FROM_OUTSIDE}
     variables |= {"TERM": "xterm-256color", "FALLBACK_MX_CONFIG": str(operator.config)} | env
     with _terminal() as (ours, theirs):
         command = [sys.executable, "-m", "fallback_mx", *words]
