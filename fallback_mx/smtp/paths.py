@@ -59,11 +59,6 @@ class Path(NamedTuple):
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
     @property
-    def is_postmaster(self) -> bool:
-        """Whether it is the one mailbox that there must be, whatever the case (RFC 5321, section 4.5.1)."""
-        return self.local.strip('"').lower() == "postmaster"
-
-    @property
     def is_literal(self) -> bool:
         """Whether it names a host by its address (RFC 5321, section 4.1.3)."""
         return self.domain.startswith("[")

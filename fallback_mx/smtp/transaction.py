@@ -70,7 +70,7 @@ class Named(NamedTuple):
 
     @property
     def is_postmaster(self) -> bool:
-        return self.address.rpartition("@")[0].lower() == "postmaster"
+        return self.address.rpartition("@")[0].strip('"').lower() == "postmaster"
 
 
 class Transaction:

@@ -84,7 +84,7 @@ def test_postmaster_is_taken_whatever_is_known_and_from_whomever() -> None:
     async def story(there: Gate) -> None:
         there.knowing.verdicts = dict.fromkeys(["postmaster@example.test", "Postmaster@example.test"], Verdict.BAD)
         client = await there.sender()
-        for path in ("postmaster", "Postmaster@example.test"):
+        for path in ("postmaster", "Postmaster@example.test", '"postmaster"@example.test'):
             assert await client.say(f"RCPT TO:<{path}>") == OK
         assert there.knowing.asked == []
 

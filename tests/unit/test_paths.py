@@ -196,16 +196,6 @@ def test_an_ordinary_local_part_is_not_followed(local: str) -> None:
     assert not forward_path(f"TO:<{local}@example.test>")[0].could_be_followed
 
 
-@pytest.mark.parametrize("path", ["postmaster", "PostMaster@example.test", '"postmaster"@example.test'])
-def test_postmaster_is_known_whatever_the_case_and_the_domain(path: str) -> None:
-    assert forward_path(f"TO:<{path}>")[0].is_postmaster
-
-
-@pytest.mark.parametrize("path", ["postmaster1@example.test", "u@postmaster.test", '"post master"@example.test'])
-def test_nobody_else_is_postmaster(path: str) -> None:
-    assert not forward_path(f"TO:<{path}>")[0].is_postmaster
-
-
 # Whatever comes ----------------------------------------------------------------------------------------------------
 
 SPICE = st.text(alphabet=st.sampled_from("""ab.Z0-_@%!/|<>,:"\\[] \tüß\uff05。\u200d\u202e\0\r\nIPv61"""), max_size=40)

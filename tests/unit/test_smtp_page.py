@@ -15,8 +15,8 @@ from fallback_mx.smtp.session import Session
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "smtp.md").read_text(encoding="utf-8")
-# Where the service is, and who gets in (docs/operations.md): no limits.
-NO_LIMITS = {"hostname", "listen", "tls_certificate", "tls_key", "workers", "greeting_delay", "dnsbl", "dnsbl_timeout"}
+# Where the service is, and how it is run.
+NO_LIMITS = {"hostname", "listen", "tls_certificate", "tls_key", "workers"}
 
 
 def rows(heading: str) -> list[list[str]]:
