@@ -69,7 +69,7 @@ class Inbound:
         if now - self._said.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
             return
         self._said[key] = now
-        if isinstance(error, QueueError | OSError):
+        if isinstance(error, QueueError | OSError) or hasattr(error, "advice"):
             maillog.trouble(part, str(error), getattr(error, "advice", ""))
         else:
             maillog.crashed(part, error)

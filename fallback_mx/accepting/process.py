@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,10 +23,24 @@ import uvloop
 from fallback_mx import maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
-from fallback_mx.accepting.words import Asked, Leave, Ready, Seen, Setup, States, Tally, Told
+from fallback_mx.accepting.inquirer import Inquirer, Notebook
+from fallback_mx.accepting.words import (
+    Answered,
+    Asked,
+    Leave,
+    Noted,
+    Ready,
+    Refusing,
+    Seen,
+    Setup,
+    States,
+    Tally,
+    Told,
+)
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import tls
 from fallback_mx.smtp.crowd import Crowd
+from fallback_mx.smtp.doors import Doors
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.listener import Listener
 from fallback_mx.space import Space
@@ -130,6 +145,8 @@ class _Process:
         # Without the service nothing that is said here can be kept.
         self._channel = Channel(self._control, self._on_frame, lambda: os._exit(1))
         self._counted = _Counted(self._channel.send)
+        self._inquirer = Inquirer(self._channel.send)
+        self._doors = Doors(time.monotonic, Notebook(self._channel.send).note)
         loop.add_signal_handler(signal.SIGTERM, self._leave, GRACE_SECONDS)
         await self._left
 
@@ -152,10 +169,16 @@ class _Process:
         if type(frame) is list:
             for number, error in frame:
                 self._waiting.pop(number)(error)
+        elif isinstance(frame, Answered):
+            self._inquirer.on_answer(frame)
+        elif isinstance(frame, Noted):
+            self._doors.learn(frame.notes)
         elif isinstance(frame, States):
             self._states, self._callers = dict(frame.of), frame.callers
             if self._listener is not None:
                 self._listener.callers = frame.callers
+        elif isinstance(frame, Refusing):
+            self._inquirer.refusing = frame.primaries
         elif isinstance(frame, Told):
             self._asking.pop(frame.number)(frame.pending)
         elif isinstance(frame, Setup):
@@ -186,6 +209,8 @@ class _Process:
             clock=utc_now,
             crowd=self._crowd,
             observe=lambda name, observation: self._channel.send(Seen(name, observation)),
+            knows=self._inquirer,
+            doors=self._doors,
             ask=self.ask,
         )
         self._listener.callers = self._callers

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fallback_mx.rules.health import Observation, State
+from fallback_mx.rules.recipients import Verdict
+from fallback_mx.smtp.doors import Note
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.listener import ListenerSettings
 from mxqueue import Envelope
@@ -79,6 +81,39 @@ class Told:
 
     number: int
     pending: Pending | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """From an accepting process: what is known of this recipient. Where no sender `waits` the primary may be asked
+    after the answer."""
+
+    number: int
+    primary: str
+    forward_path: str
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """To an accepting process: the answer to a Question, None where nobody can say now."""
+
+    number: int
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """To an accepting process: the primaries some of whose recipients are known to be bad."""
+
+    primaries: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """From an accepting process, and by the service to all others: who was sent away and may come back."""
+
+    notes: Sequence[Note]
 
 
 # A message is the most frequent frame by far and therefore a bare tuple. From an accepting process:

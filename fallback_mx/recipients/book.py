@@ -163,14 +163,16 @@ class Book:
 
     # Others -----------------------------------------------------------------------------------------------------
 
-    def notice(self) -> Future[None]:
+    def notice(self) -> Future[bool]:
         """See whether others have changed what is known, and if so forget what is in memory."""
 
-        def compare(found: dict[str, int]) -> None:
+        def compare(found: dict[str, int]) -> bool:
             with self._lock:
-                if found != self._revisions:
+                has_changed = found != self._revisions
+                if has_changed:
                     self._revisions = found
                     self._clear()
+                return has_changed
 
         return _then(self._read(records.revisions), compare)
 

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, Connection, delete, func, or_, select, text, 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fallback_mx.recipients.addresses import Address
-from fallback_mx.recipients.schema import lesson, listed_address, revision
+from fallback_mx.recipients.schema import address_list, lesson, listed_address, revision
 from fallback_mx.rules.recipients import Facts, Lesson, Listing, Source, Verdict
 from mxqueue.model import EPOCH
 
@@ -103,6 +103,13 @@ def _moment(micros: int) -> datetime:
 
 def _lesson(row: Any) -> Lesson:
     return Lesson(Verdict(row.verdict), Source(row.source), row.learned_at)
+
+
+def refusing(connection: Connection) -> frozenset[str]:
+    """The primaries of which there may be something on record that refuses a recipient: a list, or a bad lesson."""
+    listed = select(address_list.c.primary)
+    taught = select(lesson.c.primary).where(lesson.c.verdict == Verdict.BAD, lesson.c.local != WHOLE_DOMAIN)
+    return frozenset(connection.scalars(listed.union(taught)))
 
 
 # Lessons --------------------------------------------------------------------------------------------------------

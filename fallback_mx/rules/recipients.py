@@ -90,12 +90,14 @@ class Lifetimes:
 @dataclass(frozen=True, slots=True)
 class Known:
     """The verdict on one address. `age` is None where there is none to give. `wants_asking`: the primary should be
-    asked while it can be: nothing is known, or what is known grows old."""
+    asked while it can be: nothing is known, or what is known grows old. `is_unlisted`: there is a fresh list, and it
+    says nothing of this one."""
 
     verdict: Verdict
     source: Source | None = None
     age: timedelta | None = None
     wants_asking: bool = False
+    is_unlisted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Facts:
 
 
 UNKNOWN = Known(Verdict.UNKNOWN, wants_asking=True)
+UNLISTED = Known(Verdict.UNKNOWN, wants_asking=True, is_unlisted=True)
 # Clocks of two nodes differ a little. What lies further ahead was written by a clock that was wrong.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 DEFAULT_LIFETIMES = Lifetimes()
@@ -126,6 +129,9 @@ def combine(facts: Facts, now: datetime, lifetimes: Lifetimes = DEFAULT_LIFETIME
         lesson = newest(lessons, now, lifetimes)
         if lesson is not None and (lessons is facts.lessons or lesson.verdict is Verdict.CATCH_ALL):
             return _learned(lesson, now, lifetimes)
+    listing = facts.listing
+    if listing is not None and is_fresh(listing.confirmed_at, listing.stale_after, now):
+        return UNLISTED
     return UNKNOWN
 
 
@@ -167,7 +173,7 @@ def _age(since: datetime, now: datetime) -> timedelta:
 # What the recipient is told -------------------------------------------------------------------------------------
 
 _NO_SUCH = Reply(550, "5.1.1 No such recipient here")
-_NOT_NOW = Reply(451, "4.1.1 This recipient is not known here yet, please try again later")
+NOT_NOW = Reply(451, "4.1.1 This recipient is not known here yet, please try again later")
 
 
 def answer(verdict: Verdict, unknown: UnknownRecipients) -> Reply | None:
@@ -180,7 +186,7 @@ def answer(verdict: Verdict, unknown: UnknownRecipients) -> Reply | None:
         case UnknownRecipients.ACCEPT:
             return None
         case UnknownRecipients.DEFER:
-            return _NOT_NOW
+            return NOT_NOW
         case UnknownRecipients.REFUSE:
             return _NO_SUCH
 

@@ -18,7 +18,24 @@ from typing import Any
 
 from fallback_mx import entrance, maillog
 from fallback_mx.accepting.channel import Channel
-from fallback_mx.accepting.words import Answers, Asked, Leave, Message, Ready, Seen, Setup, States, Tally, Told
+from fallback_mx.accepting.words import (
+    Answered,
+    Answers,
+    Asked,
+    Leave,
+    Message,
+    Noted,
+    Question,
+    Ready,
+    Refusing,
+    Seen,
+    Setup,
+    States,
+    Tally,
+    Told,
+)
+from fallback_mx.rules.recipients import Verdict
+from fallback_mx.smtp.acquaintances import Knows
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.crowd import forget, share_memory
 from fallback_mx.smtp.etrn import Ask
@@ -49,9 +66,12 @@ class Crew:
         states: Callable[[], States],
         observe: Observe,
         ask: Ask,
+        knows: Knows,
     ) -> None:
         self._observe = observe
         self._ask = ask
+        self._knows = knows
+        self._questions: set[asyncio.Task[None]] = set()
         self._setup = setup
         self._commits = commits
         self._metrics = metrics
@@ -90,9 +110,31 @@ class Crew:
         for member in self._members:
             member.send(states)
 
+    def tell_refusing(self) -> None:
+        """It has changed of which primaries bad recipients are known."""
+        for member in self._members:
+            member.send(Refusing(self._knows.refusing))
+
+    def pass_on(self, noted: Noted, by: _Member) -> None:
+        """Let the others know whom one of them has sent away."""
+        for member in self._members:
+            if member is not by:
+                member.send(noted)
+
+    def look_up(self, question: Question, then: Callable[[Verdict | None], None]) -> None:
+        async def answer() -> None:
+            then(await self._knows.verdict(question.primary, question.forward_path, waits=question.waits))
+
+        task = asyncio.get_running_loop().create_task(answer())
+        self._questions.add(task)
+        task.add_done_callback(self._questions.discard)
+
     async def stop(self, grace_seconds: float) -> None:
         """Every process stops listening and ends its sessions, in the end by force."""
         await asyncio.gather(*(member.stop(grace_seconds) for member in self._members))
+        for question in self._questions:
+            question.cancel()
+        await asyncio.gather(*self._questions, return_exceptions=True)
         os.close(self._crowd)
 
 
@@ -167,6 +209,7 @@ class _Member:
             theirs.close()
         self.send(self._crew._setup)
         self.send(self._crew._states())
+        self.send(Refusing(self._crew._knows.refusing))
 
     async def _keep(self) -> None:
         """Replace the process whenever it ends by itself."""
@@ -214,12 +257,25 @@ class _Member:
             self._accept(frame, descriptor)
         elif isinstance(frame, Tally):
             self._count(frame)
+        elif isinstance(frame, Question):
+            self._look_up(frame)
+        elif isinstance(frame, Noted):
+            self._crew.pass_on(frame, self)
         elif isinstance(frame, Seen):
             self._crew._observe(frame.primary, frame.observation)
         elif isinstance(frame, Asked):
             self._ask(frame)
         elif isinstance(frame, Ready):
             self._ready.set()
+
+    def _look_up(self, question: Question) -> None:
+        channel = self._channel
+
+        def then(verdict: Verdict | None) -> None:
+            if channel is not None:
+                channel.send(Answered(question.number, verdict))
+
+        self._crew.look_up(question, then)
 
     def _accept(self, message: Message, descriptor: int | None) -> None:
         number, envelopes, size, digest, octets = message

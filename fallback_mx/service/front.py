@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from fallback_mx import maillog
@@ -18,9 +19,12 @@ from fallback_mx.accepting.words import Setup, States
 from fallback_mx.config import Config, Primary
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
+from fallback_mx.rules.recipients import UnknownRecipients
 from fallback_mx.service.crew import CannotAccept, Crew, crew_size
 from fallback_mx.service.limits import with_limits
+from fallback_mx.service.lists import has_list
 from fallback_mx.smtp import ports
+from fallback_mx.smtp.acquaintances import Knows
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy
 from fallback_mx.smtp.etrn import Ask, Callers
@@ -49,8 +53,8 @@ def listener_settings(
     settings = ListenerSettings(
         hostname=config.server.hostname,
         routes={
-            domain: Route(primary.name, WhenUp(primary.when_up), primary.routing_characters == "accept")
-            for primary in config.primaries
+            domain: route
+            for primary, route in ((primary, _listener_route(primary)) for primary in config.primaries)
             for domain in primary.domains
         },
         spool_directory=spool_directory,
@@ -62,6 +66,25 @@ def listener_settings(
         },
     )
     return with_limits(settings, config.server)
+
+
+def _listener_route(primary: Primary) -> Route:
+    unknown = UnknownRecipients(primary.unknown_recipients)
+    asks = has_list(primary) or primary.call_ahead_per_minute > 0 or primary.greylist is not None
+    return Route(
+        primary.name,
+        WhenUp(primary.when_up),
+        takes_routing_characters=primary.routing_characters == "accept",
+        grace_after_seconds=_seconds(primary.grace_after),
+        greylist_seconds=_seconds(primary.greylist),
+        unknown_recipients=unknown,
+        asks_of_recipients=asks or unknown is not UnknownRecipients.ACCEPT,
+        calls_ahead=primary.call_ahead_per_minute > 0,
+    )
+
+
+def _seconds(interval: timedelta | None) -> float | None:
+    return None if interval is None else interval.total_seconds()
 
 
 def _passage_settings(primary: Primary, hostname: str, processes: int) -> PassageSettings:
@@ -89,6 +112,7 @@ class Front:
         states: Callable[[], Mapping[str, State]],
         mail_came: Callable[[str], None],
         observe: Observe,
+        knows: Knows,
         callers: Callable[[], Callers],
         ask: Ask,
     ) -> None:
@@ -109,6 +133,7 @@ class Front:
                 lambda: States(dict(states()), callers()),
                 observe,
                 ask,
+                knows,
             )
         else:
             self._door = Listener(
@@ -119,6 +144,7 @@ class Front:
                 events=Inbound(metrics),
                 clock=utc_now,
                 observe=observe,
+                knows=knows,
                 ask=ask,
             )
 
@@ -173,6 +199,11 @@ class Front:
             self._door.tell_states()
         else:
             self._door.callers = self._callers()
+
+    def tell_refusing(self) -> None:
+        """It has changed of which primaries bad recipients are known."""
+        if isinstance(self._door, Crew):
+            self._door.tell_refusing()
 
     def _on_accepted(self, committed: Sequence[tuple[Envelope, int]]) -> None:
         sizes: dict[str, list[int]] = {}

@@ -22,8 +22,11 @@ import uvloop
 from fallback_mx import __version__, maillog, systemd
 from fallback_mx.config import Config, ConfigError, Endpoint, load
 from fallback_mx.outages.log import OutageLog
-from fallback_mx.outages.schema import MIGRATIONS
+from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
+from fallback_mx.recipients.schema import MIGRATIONS as RECIPIENTS
+from fallback_mx.rules.health import State
 from fallback_mx.service.front import Front
+from fallback_mx.service.knowledge import Knowledge
 from fallback_mx.service.primaries import Primaries
 from fallback_mx.service.view import ServiceView
 from fallback_mx.smtp import tls
@@ -50,7 +53,7 @@ def run(config_path: Path | str, overrides: Mapping[str, object]) -> int:
         node=config.server.hostname,
         exclusive=True,
         ledger_retention=config.storage.ledger_retention,
-        migrations=(QUEUE, MIGRATIONS),
+        migrations=(QUEUE, OUTAGES, RECIPIENTS),
     )
     try:
         return uvloop.run(House(config, config_path, overrides, queue, contexts).live())
@@ -115,12 +118,23 @@ class House:
     def _on_state(self) -> None:
         self._front.tell_states()
 
+    def _on_refusing(self) -> None:
+        self._front.tell_refusing()
+
     def _build(self, stop: asyncio.Event) -> None:
         config = self._config
         self._metrics = Metrics(__version__, [primary.name for primary in config.primaries])
         self._log = OutageLog(self._queue.writer.submit, self._queue.read, config.server.hostname)
         self._space = Space(self._spool_directory, config.storage.min_free_space)
-        self._primaries = Primaries(self._queue, self._log, self._metrics, lambda: self._on_crash(stop), self._on_state)
+        self._knowledge = Knowledge(
+            self._queue,
+            lambda name: self._primaries.states().get(name, State.UNKNOWN),
+            lambda: self._on_crash(stop),
+            self._on_refusing,
+        )
+        self._primaries = Primaries(
+            self._queue, self._log, self._metrics, lambda: self._on_crash(stop), self._on_state, self._knowledge
+        )
         self._front = Front(
             config,
             self._tls_context,
@@ -131,6 +145,7 @@ class House:
             states=self._primaries.states,
             mail_came=self._primaries.mail_came,
             observe=self._primaries.observe,
+            knows=self._knowledge,
             callers=self._primaries.callers,
             ask=self._primaries.ask,
         )
@@ -145,6 +160,7 @@ class House:
         if self._http is not None:
             await self._http.open()
         await self._front.start()
+        self._knowledge.configure(self._config)
         self._primaries.configure(self._config)
         if self._http is not None:
             await self._http.start()
@@ -184,6 +200,7 @@ class House:
             self._front.configure(config, context)
             self._space.floor_octets = config.storage.min_free_space
             self._metrics.add_primaries(primary.name for primary in config.primaries)
+            self._knowledge.configure(config)
             self._primaries.configure(config)
             maillog.config_reloaded(str(self._config_path))
         systemd.notify("READY=1")
@@ -195,6 +212,8 @@ class House:
             chore.cancel()
         # Sessions and deliveries end side by side: the grace time is for both together.
         await asyncio.gather(self._front.stop(GRACE_SECONDS), self._primaries.stop(GRACE_SECONDS))
+        # Sessions asked it, deliveries taught it: it goes after both.
+        await self._knowledge.stop()
         await asyncio.gather(*self._chores, return_exceptions=True)
         if self._http is not None:
             await self._http.stop()

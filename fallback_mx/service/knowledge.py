@@ -1,6 +1,6 @@
 """What the service knows of recipients: one book, and for each primary its list, its inquiry and its call-ahead.
 
-The session asks `recipient` and `refusal`; deliveries tell `delivered` and `refused`. It belongs to the process that
+The session asks for a `verdict`; deliveries tell `delivered` and `refused`. It belongs to the process that
 has the database; accepting processes ask it.
 """
 
@@ -19,11 +19,12 @@ from fallback_mx.recipients.addresses import POSTMASTER, Address, NoAddress, par
 from fallback_mx.recipients.book import Book
 from fallback_mx.recipients.importing import Importer
 from fallback_mx.recipients.inquiry import Inquiry
+from fallback_mx.recipients.records import refusing
 from fallback_mx.recipients.refresh import Refresher
-from fallback_mx.rules.disposition import Disposition, Reply
+from fallback_mx.rules.disposition import Disposition
 from fallback_mx.rules.health import State
-from fallback_mx.rules.recipients import Known, Source, UnknownRecipients, Verdict, answer, reply_of, taught
-from fallback_mx.service.lists import LoggedLists, list_source, refresh_settings
+from fallback_mx.rules.recipients import Known, Source, UnknownRecipients, Verdict, reply_of, taught
+from fallback_mx.service.lists import LoggedLists, has_list, list_source, refresh_settings
 from fallback_mx.service.primaries import route_of
 from fallback_mx.smtp.callahead import TIMEOUTS, CallAhead, CallAheadSettings
 from fallback_mx.smtp.dial import DialSettings, Line, TlsPolicy, open_first
@@ -32,6 +33,7 @@ from mxqueue.model import utc_now
 
 LOOK_SECONDS = 1.0
 HOUSEKEEPING_LOOKS = 3600
+REFUSING_LOOKS = 60
 # Lists are read by few threads: a database that many primaries write to at once is slower for all.
 THREADS = 2
 
@@ -58,7 +60,8 @@ class _Desk:
 
     def __init__(self, primary: Primary, hostname: str, queue: Queue, book: Book, threads: ThreadPoolExecutor) -> None:
         self.primary = primary
-        self.unknown = UnknownRecipients(primary.unknown_recipients)
+        self.is_strict = UnknownRecipients(primary.unknown_recipients) is UnknownRecipients.REFUSE
+        self.has_list = has_list(primary)
         self._call_ahead = call_ahead(primary, hostname) if primary.call_ahead_per_minute else None
         self.inquiry = Inquiry(primary.name, book, self._call_ahead.ask if self._call_ahead else None, utc_now)
         self._stopping = threading.Event()
@@ -86,7 +89,11 @@ class Knowledge:
         queue: Queue,
         state_of: Callable[[str], State],
         on_crash: Callable[[], None],
+        on_refusing: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_refusing` hears that `refusing` has changed."""
+        self.refusing: frozenset[str] = frozenset()
+        self._on_refusing = on_refusing
         self.book = Book(queue.writer.submit, queue.read)
         self._queue = queue
         self._state_of = state_of
@@ -130,10 +137,18 @@ class Knowledge:
             return _NOTHING
         return await desk.inquiry.known(address, may_ask=self._state_of(primary) is State.UP, waits=waits)
 
-    def refusal(self, primary: str, known: Known) -> Reply | None:
-        """What a recipient of this standing is refused with while the primary is not up, None where it is taken."""
+    async def verdict(self, primary: str, forward_path: str, *, waits: bool) -> Verdict | None:
+        """The verdict, None where nobody can say now. So it is, too, with a recipient that would be refused for good
+        because it is on no list, while there is no list yet, or one that has grown too old to refuse anybody."""
         desk = self._desks.get(primary)
-        return answer(known.verdict, desk.unknown if desk is not None else UnknownRecipients.ACCEPT)
+        if desk is None:
+            return None
+        try:
+            known = await self.recipient(primary, forward_path, waits=waits)
+        except QueueError:
+            return None
+        is_unsure = desk.has_list and desk.is_strict and known.verdict is Verdict.UNKNOWN and not known.is_unlisted
+        return None if is_unsure else known.verdict
 
     # From deliveries --------------------------------------------------------------------------------------------
 
@@ -151,6 +166,8 @@ class Knowledge:
         address = _address(forward_path)
         if address is not None:
             self.book.learn(primary, address, verdict, Source.DELIVERY)
+            if verdict is Verdict.BAD:
+                self._set_refusing(self.refusing | {primary})
 
     # Running ----------------------------------------------------------------------------------------------------
 
@@ -159,11 +176,14 @@ class Knowledge:
         troubled = False
         looks = 0
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            if looks:
+                await asyncio.sleep(LOOK_SECONDS)
             looks += 1
             try:
-                await asyncio.wrap_future(self.book.notice())
+                has_changed = await asyncio.wrap_future(self.book.notice())
                 await self._write()
+                if has_changed or looks % REFUSING_LOOKS == 1:
+                    self._set_refusing(await asyncio.wrap_future(self._queue.read(refusing)))
                 if looks % HOUSEKEEPING_LOOKS == 0:
                     while await asyncio.wrap_future(self.book.housekeep()) > 0:
                         pass
@@ -175,6 +195,11 @@ class Knowledge:
                 if troubled:
                     maillog.recovered("knowledge of recipients")
                 troubled = False
+
+    def _set_refusing(self, primaries: frozenset[str]) -> None:
+        if primaries != self.refusing:
+            self.refusing = primaries
+            self._on_refusing()
 
     async def _write(self) -> None:
         while self.book.unwritten and await asyncio.wrap_future(self.book.write()) > 0:

@@ -33,6 +33,9 @@ def with_limits(settings: ListenerSettings, server: Server) -> ListenerSettings:
             stressed_seconds=server.stress_timeout.total_seconds(),
             min_data_rate=server.min_data_rate,
         ),
+        greeting_delay_seconds=server.greeting_delay.total_seconds(),
+        dnsbl=server.dnsbl,
+        dnsbl_timeout_seconds=server.dnsbl_timeout.total_seconds(),
         proxy_protocol_from=Networks(server.proxy_protocol_from),
         xclient_from=Networks(server.xclient_from),
     )

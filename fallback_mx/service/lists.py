@@ -10,6 +10,11 @@ from fallback_mx.recipients.sources import CommandSource, Copy, FileSource, Sour
 from mxqueue import QueueError
 
 
+def has_list(primary: Primary) -> bool:
+    keys = ("recipients_file", "recipients_command", "recipients_url", "recipients_ldap")
+    return any(getattr(primary, key) is not None for key in keys)
+
+
 def list_source(primary: Primary) -> Source | None:
     """The configured list, None where there is none."""
     if primary.recipients_file is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 
 from fallback_mx import maillog
 from fallback_mx.web.metrics import Metrics
@@ -10,17 +11,26 @@ from mxqueue import Message, QueueError, Recipient, RecipientState
 from mxqueue.model import utc_now
 
 
+class Lessons(Protocol):
+    """Who learns of recipients from deliveries."""
+
+    def delivered(self, primary: str, forward_path: str) -> None: ...
+    def refused(self, primary: str, forward_path: str, reply: str) -> None: ...
+
+
 class Outbound:
     """What the drain of one primary tells."""
 
-    def __init__(self, primary: str, next_hop: str, metrics: Metrics) -> None:
+    def __init__(self, primary: str, next_hop: str, metrics: Metrics, lessons: Lessons) -> None:
         self._primary = primary
         self._next_hop = next_hop
         self._metrics = metrics
+        self._lessons = lessons
         self._tls_error: str | None = None
 
     def delivered(self, message: Message, recipient: Recipient, reply: str) -> None:
         self._metrics.delivered(self._primary)
+        self._lessons.delivered(self._primary, recipient.forward_path)
         maillog.delivered(
             message.id,
             primary=self._primary,
@@ -51,9 +61,11 @@ class Outbound:
         )
 
     def held(self, message: Message, recipient: Recipient, reason: str) -> None:
+        self._lessons.refused(self._primary, recipient.forward_path, reason)
         maillog.held(message.id, primary=self._primary, forward_path=recipient.forward_path, reply=reason)
 
     def failed(self, message: Message, recipient: Recipient, reply: str) -> None:
+        self._lessons.refused(self._primary, recipient.forward_path, reply)
         maillog.failed(message.id, primary=self._primary, forward_path=recipient.forward_path, reply=reply)
 
     def expired(self, recipients: int, state: RecipientState) -> None:

@@ -23,7 +23,7 @@ from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.service.etrn import Turn
-from fallback_mx.service.outbound import Outbound
+from fallback_mx.service.outbound import Lessons, Outbound
 from fallback_mx.smtp.courier import Courier
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect_first
 from fallback_mx.smtp.etrn import Callers, Pending
@@ -49,6 +49,7 @@ class Station:
         metrics: Metrics,
         on_crash: Callable[[], None],
         on_state: Callable[[], None],
+        lessons: Lessons,
     ) -> None:
         self.primary = primary
         self._on_crash = on_crash
@@ -68,7 +69,7 @@ class Station:
             may_deliver=lambda: self.monitor.health.state is State.UP,
             recovered_at=lambda: self.recovered_at,
             observe=self.monitor.observe,
-            events=Outbound(primary.name, _where(primary), metrics),
+            events=Outbound(primary.name, _where(primary), metrics, lessons),
             clock=utc_now,
             chance=random.random,
         )
@@ -176,7 +177,9 @@ class Primaries:
         metrics: Metrics,
         on_crash: Callable[[], None],
         on_state: Callable[[], None],
+        lessons: Lessons,
     ) -> None:
+        self._lessons = lessons
         self._queue = queue
         self._on_crash = on_crash
         self._on_state = on_state
@@ -204,6 +207,7 @@ class Primaries:
                     self._metrics,
                     self._on_crash,
                     self._on_state,
+                    self._lessons,
                 )
         self._on_state()
 

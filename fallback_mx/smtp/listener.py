@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,10 +22,14 @@ from fallback_mx.entrance import Entrance
 from fallback_mx.rules import trace
 from fallback_mx.rules.admission import Verdict, WhenUp, admit
 from fallback_mx.rules.health import State
+from fallback_mx.rules.recipients import UnknownRecipients
 from fallback_mx.smtp import offer
+from fallback_mx.smtp.acquaintances import Knows, KnowsNothing
 from fallback_mx.smtp.crowd import Crowd, CrowdLimits
 from fallback_mx.smtp.deadlines import Deadlines, Patience
+from fallback_mx.smtp.doors import Doors
 from fallback_mx.smtp.etrn import Ask, Callers
+from fallback_mx.smtp.judgement import Judge, MakeResolver
 from fallback_mx.smtp.limits import CROWDED, SessionLimits
 from fallback_mx.smtp.networks import Networks
 from fallback_mx.smtp.parameters import MailParameters
@@ -42,11 +47,18 @@ class Route:
     """Where mail for a domain goes: the primary's name, and what happens while it is up.
 
     `takes_routing_characters`: whether it really has addresses that look like routes, and follows none of them.
+    `asks_of_recipients`: whether something may be known of them that decides, by configuration; `calls_ahead`: whether
+    the primary itself may be asked. None for the seconds of grace and greylisting is: never.
     """
 
     name: str
     when_up: WhenUp
     takes_routing_characters: bool = False
+    grace_after_seconds: float | None = None
+    greylist_seconds: float | None = None
+    unknown_recipients: UnknownRecipients = UnknownRecipients.ACCEPT
+    asks_of_recipients: bool = False
+    calls_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,9 @@ class ListenerSettings:
     spool_directory: Path | None = None
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)
     passages: Mapping[str, PassageSettings] = field(default_factory=dict)  # by the primary's name
+    greeting_delay_seconds: float = 0.0
+    dnsbl: tuple[str, ...] = ()
+    dnsbl_timeout_seconds: float = 2.0
 
     @property
     def postmaster_domain(self) -> str:
@@ -85,6 +100,7 @@ class Events(Protocol):
     def proxied(self, envelope: Envelope, size: int, reply: str) -> None: ...
     def proxy_failed(self, primary: str, detail: str, *, ambiguous: bool) -> None: ...
     def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None: ...
+    def let_in(self, client_address: str, forward_path: str, primary: str, reason: str) -> None: ...
     def session_limit(self, client_address: str, limit: str) -> None: ...
     def session_opened(self) -> None: ...
     def session_closed(self) -> None: ...
@@ -116,8 +132,12 @@ class Listener:
         crowd: Crowd | None = None,
         observe: Observe = lambda name, observation: None,
         ask: Ask = lambda primaries, client_address, then: None,
+        knows: Knows | None = None,
+        doors: Doors | None = None,
+        make_resolver: MakeResolver | None = None,
     ) -> None:
-        """`observe` hears what is seen of a primary while mail is played through to it, `ask` of its ETRN."""
+        """`observe` hears what is seen of a primary while mail is played through to it, `ask` of its ETRN; `knows` is
+        asked what is known of recipients; `doors` remembers who was sent away; `make_resolver` as for Judge."""
         self.loop = asyncio.get_running_loop()
         self.crowd = crowd if crowd is not None else Crowd()
         self.deadlines = Deadlines(self.loop, lambda: self.crowd.is_dense, settings.patience)
@@ -128,6 +148,9 @@ class Listener:
         self.ask = ask
         self.callers = Callers({})  # who may ask: whoever knows their addresses puts them here
         self._passages = Passages(observe, clock)
+        self.judge = Judge(
+            knows or KnowsNothing(), doors or Doors(time.monotonic), state_of, events.trouble, make_resolver
+        )
         self._commits = commits
         self._clock = clock
         self._entrance = Entrance("listener", lambda: Session(self), RESERVED_DESCRIPTORS)
@@ -145,6 +168,7 @@ class Listener:
         self.deadlines.configure(settings.patience)
         self.content_memory.limit = settings.max_content_memory
         self._passages.configure(settings.passages)
+        self.judge.configure(settings.dnsbl, settings.dnsbl_timeout_seconds)
         routes = list(settings.routes.values())
         # With one primary it is known at MAIL already whose reply is wanted.
         self.only_route = routes[0] if len({route.name for route in routes}) == 1 else None
@@ -184,6 +208,7 @@ class Listener:
             # What is being committed is committed, however long the disk takes.
             self._quiet.clear()
             await self._quiet.wait()
+        await self.judge.close()
 
     # For sessions -----------------------------------------------------------------------------------------------
 
@@ -227,6 +252,12 @@ class Listener:
             return CROWDED[limit]
         session.counted_as = session.client_address
         return ""
+
+    @property
+    def greeting_delay_seconds(self) -> float:
+        """How long a client waits for its greeting: not at all where connections are scarce."""
+        delay = self.settings.greeting_delay_seconds
+        return 0.0 if delay and self.crowd.is_dense else delay
 
     def spool(self) -> Spool:
         """Where the content of one message goes."""

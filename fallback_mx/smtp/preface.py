@@ -7,7 +7,7 @@ for the proxy's own it would let its client be somebody else. Nothing is said be
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fallback_mx.smtp.proxy_header import BadHeader, parse
 
@@ -42,7 +42,9 @@ class Preface(asyncio.Protocol):
         # A proxy that checks whether we are there speaks for itself.
         self._connection.begin(self._transport, header.client_address or self._proxy_address)
         if len(self._input) > header.octets:
-            self._connection.data_received(bytes(self._input[header.octets :]))
+            # Its client may have to wait for its greeting, and then that is who hears it speak.
+            heard_by = cast(asyncio.Protocol, self._transport.get_protocol())
+            heard_by.data_received(bytes(self._input[header.octets :]))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._timer.cancel()

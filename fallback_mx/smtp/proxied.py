@@ -143,15 +143,14 @@ class Proxied:
             return self._refuse(USE_PRIMARY, "primary_busy", named.address)
         if isinstance(answer, Unfit):
             return self._refuse(USE_PRIMARY, "unfit", named.address)
-        if isinstance(answer, Reply):
-            reply: bytes | str = handed_on(answer, "2.1.5")
-            if not answer.is_success:
-                return self._refuse(reply, "primary", named.address)
-        else:
+        if not isinstance(answer, Reply):
             self._fall(transaction, answer)
             if transaction.is_shown_out:
                 return self._refuse(SHOWN_OUT, "primary", named.address)
-            reply = "250 2.1.5 Recipient ok"
+            return None if self._session.is_gone else self._session.find_out(named)
+        reply = handed_on(answer, "2.1.5")
+        if not answer.is_success:
+            return self._refuse(reply, "primary", named.address)
         transaction.take(named)
         return self._session.answer(reply)
 

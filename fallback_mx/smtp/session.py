@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from fallback_mx.smtp import asides, command_line, etrn, hello
+from fallback_mx.smtp.judgement import Case
 from fallback_mx.smtp.limits import TOO_SLOW
 from fallback_mx.smtp.proxied import Proxied
 from fallback_mx.smtp.reception import LOCAL_ERROR, Reception
 from fallback_mx.smtp.transaction import Refusal, Transaction
+from fallback_mx.smtp.vestibule import Vestibule
 
 if TYPE_CHECKING:
     from fallback_mx.smtp.listener import Listener
+    from fallback_mx.smtp.transaction import Named
+
+RECIPIENT_OK = b"250 2.1.5 Recipient ok\r\n"
 
 
 class Session(Reception):
@@ -41,15 +47,25 @@ class Session(Reception):
 
     def opened(self) -> None:
         self.listener.opened(self)
-        self.welcome()
+        self.welcome(is_new=True)
 
-    def welcome(self) -> None:
+    def welcome(self, *, is_new: bool = False) -> None:
         refusal = self.listener.refusal(self)
         if refusal:
             self.say(refusal)
             self.leave()
+        elif is_new and (delay_seconds := self.listener.greeting_delay_seconds):
+            Vestibule(self, delay_seconds)
         else:
-            self.say(f"220 {self.listener.settings.hostname} ESMTP Fallback MX")
+            self.greet()
+
+    def greet(self) -> None:
+        self.say(f"220 {self.listener.settings.hostname} ESMTP Fallback MX")
+
+    def spoke_early(self, reply: str) -> None:
+        self.listener.events.session_limit(self.client_address, "early_talker")
+        self.say(reply)
+        self.leave(mid_stream=True)
 
     def lost(self) -> None:
         self.listener.closed(self)
@@ -139,11 +155,44 @@ class Session(Reception):
     def _on_rcpt(self, argument: str) -> None:
         if self.transaction is None:
             raise Refusal("503 5.5.1 Send MAIL first")
-        named = self.transaction.add(argument, self.listener)
-        if named is not None:
+        named = self.transaction.name(argument, self.listener, self.client_address)
+        if named is None:
+            self.say_raw(RECIPIENT_OK)
+        elif self.transaction.is_for_primary(named):
             self._proxy().recipient(self.transaction, named)
         else:
-            self.say_raw(b"250 2.1.5 Recipient ok\r\n")
+            if self.listener.judge.takes_at_once(self._case(named)):
+                self._take(named)
+            else:
+                self.find_out(named)
+
+    def find_out(self, named: Named) -> None:
+        """Answer RCPT once it is known whether this recipient is to be queued."""
+        self.wait()
+        self.listener.judge.judge(self._case(named), partial(self._judged, named))
+
+    def _case(self, named: Named) -> Case:
+        assert self.transaction is not None
+        return Case(self.client_address, self.transaction.reverse_path, named)
+
+    def _judged(self, named: Named, objection: Exception | None) -> None:
+        if self.is_gone or self.is_leaving:
+            return
+        if objection is not None and not isinstance(objection, Refusal):
+            self.fail(objection)
+            return
+        if objection is None:
+            self._take(named)
+        else:
+            self._refuse(objection)
+        self._answered()
+
+    def _take(self, named: Named) -> None:
+        assert self.transaction is not None
+        self.transaction.take(named)
+        if named.has_grace:
+            self.listener.events.let_in(self.client_address, named.address, named.route.name, "grace")
+        self.say_raw(RECIPIENT_OK)
 
     def _on_data(self, argument: str) -> None:
         if argument:
@@ -174,6 +223,9 @@ class Session(Reception):
             self.say(reply)
         else:
             self.say_raw(reply)
+        self._answered()
+
+    def _answered(self) -> None:
         self._stop_junk()
         self.leave_if_told()
         if not self.is_leaving:

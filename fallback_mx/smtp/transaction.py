@@ -52,11 +52,25 @@ class Refusal(Exception):
 
 
 class Named(NamedTuple):
-    """A recipient as RCPT named it."""
+    """A recipient as RCPT named it, and what is to be done with mail for it now."""
 
     address: str
     route: Route
     request: ReportRequest
+    verdict: Verdict
+
+    @property
+    def has_grace(self) -> bool:
+        """Whether it is taken though its primary is up and guards its door: its sender may be cut off from that."""
+        return self.verdict is Verdict.USE_PRIMARY
+
+    @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2]
+
+    @property
+    def is_postmaster(self) -> bool:
+        return self.address.rpartition("@")[0].lower() == "postmaster"
 
 
 class Transaction:
@@ -103,8 +117,8 @@ class Transaction:
             begun.played = only.name
         return begun
 
-    def add(self, argument: str, listener: Listener) -> Named | None:
-        """Take what RCPT names, or give it back where the primary has to be asked first. Raises Refusal."""
+    def name(self, argument: str, listener: Listener, client_address: str) -> Named | None:
+        """What RCPT names, None for one that is taken already. Raises Refusal."""
         try:
             path, rest = forward_path(argument)
             request = parameters.of_rcpt(rest, smtputf8=self.parameters.smtputf8)
@@ -114,25 +128,30 @@ class Transaction:
             raise Refusal(str(error)) from None
         if path.is_wide and not self.parameters.smtputf8:
             raise Refusal("553 5.6.7 An address that is not ASCII wants SMTPUTF8 at MAIL")
-        address, route, verdict = self._judge(path, listener)
+        address, route = self._address(path, listener)
         # One that is named twice is one recipient, as it was named first.
         if address in self.recipients:
             return None
-        named = Named(address, route, request)
-        if (verdict is Verdict.PLAY_THROUGH or self.played or self.fallen) and self._is_for_primary(route, verdict):
-            return named
-        self.take(named)
-        return None
+        named = Named(address, route, request, listener.verdict(route))
+        if len(self.recipients) >= listener.settings.max_recipients:
+            text = "452 4.5.3 Too many recipients, please send the rest separately"
+            raise Refusal(text, "recipients", named.domain)
+        if named.has_grace and not listener.judge.has_grace(client_address, self.reverse_path, named):
+            raise Refusal("451 4.3.2 The primary mail server is up, please use it", "guard", named.domain)
+        return named
 
     def take(self, named: Named) -> None:
         self.recipients[named.address] = named.route
         if named.request is not NO_REQUEST:
             self.requests[named.address] = named.request
 
-    def _is_for_primary(self, route: Route, verdict: Verdict) -> bool:
+    def is_for_primary(self, named: Named) -> bool:
         """Whether a recipient is played through. Two ways in one transaction would have two replies to one end of data:
         what was begun one way ends so, and who is to go another is refused for now. Raises Refusal."""
-        name = route.name
+        verdict = named.verdict
+        if not (verdict is Verdict.PLAY_THROUGH or self.played or self.fallen):
+            return False
+        name = named.route.name
         if name == self.fallen:
             if self.is_shown_out:
                 raise Refusal(SHOWN_OUT, "primary")
@@ -145,8 +164,9 @@ class Transaction:
                 raise Refusal("452 4.5.3 Please send to recipients at other servers separately", "separately")
         return name == self.played
 
-    def _judge(self, path: Path, listener: Listener) -> tuple[str, Route, Verdict]:
-        """The whole address of a recipient that may be taken, its route, and what this wants. Raises Refusal."""
+    @staticmethod
+    def _address(path: Path, listener: Listener) -> tuple[str, Route]:
+        """The whole address of a recipient that we stand in for, and its route. Raises Refusal."""
         settings = listener.settings
         domain = path.domain or settings.postmaster_domain
         route = settings.routes.get(domain)
@@ -156,13 +176,7 @@ class Transaction:
             if path.is_literal:
                 raise Refusal("553 5.1.3 Address literals are not taken as recipients", "syntax", domain)
             raise Refusal("550 5.7.1 We do not relay for this domain", "relay", domain)
-        verdict = listener.verdict(route)
-        if verdict is Verdict.USE_PRIMARY:
-            raise Refusal("451 4.3.2 The primary mail server is up, please use it", "guard", domain)
-        address = path.address if path.domain else f"{path.local}@{domain}"
-        if len(self.recipients) >= settings.max_recipients and address not in self.recipients:
-            raise Refusal("452 4.5.3 Too many recipients, please send the rest separately", "recipients", domain)
-        return address, route, verdict
+        return path.address if path.domain else f"{path.local}@{domain}", route
 
     def envelopes(
         self, listener: Listener, *, client_address: str, helo: str, is_esmtp: bool, is_tls: bool

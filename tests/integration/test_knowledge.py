@@ -84,22 +84,46 @@ def test_a_configured_file_decides_who_is_refused(tmp_path: Path) -> None:
 
     async def work(service: Service) -> None:
         bad = await service.until("carol@example.org", Verdict.BAD)
-        refusal = service.knowledge.refusal("main", bad)
-        assert refusal is not None and refusal.code == 550
-        good = await service.known("Bob@example.org")
-        assert (good.verdict, service.knowledge.refusal("main", good)) == (Verdict.GOOD, None)
+        assert bad.source is Source.LIST
+        assert (await service.known("Bob@example.org")).verdict is Verdict.GOOD
 
     serve(tmp_path, work, recipients_file=str(tmp_path / "recipients"))
 
 
-def test_what_becomes_of_the_unknown_is_the_primarys_configuration(tmp_path: Path) -> None:
+def test_an_unknown_recipient_is_not_to_be_refused_for_a_list_that_was_never_read(tmp_path: Path) -> None:
+    path = tmp_path / "recipients"
+
     async def work(service: Service) -> None:
-        for setting, code in (("accept", None), ("defer", 451), ("refuse", 550)):
-            service.knowledge.configure(service.config(unknown_recipients=setting))
-            refusal = service.knowledge.refusal("main", await service.known("bob@example.org"))
-            assert (refusal.code if refusal else None) == code
+        ask = service.knowledge.verdict
+        assert await ask("main", "u@elsewhere.test", waits=True) is None
+        path.write_text("bob@example.org\n")
+        service.knowledge.configure(service.config(recipients_file=str(path), unknown_recipients="refuse"))
+        await service.until("carol@example.org", Verdict.BAD)
+        assert await ask("main", "u@elsewhere.test", waits=True) is Verdict.UNKNOWN
+
+    serve(tmp_path, work, recipients_file=str(path), unknown_recipients="refuse")
+
+
+def test_of_a_primary_that_is_not_there_nothing_is_said_for_now(tmp_path: Path) -> None:
+    async def work(service: Service) -> None:
+        assert await service.knowledge.verdict("other", "u@example.net", waits=True) is None
 
     serve(tmp_path, work)
+
+
+def test_which_primaries_may_refuse_is_known_once_one_has_a_bad_recipient(tmp_path: Path) -> None:
+    async def work(service: Service) -> None:
+        service.knowledge.delivered("main", "bob@example.org")
+        assert service.knowledge.refusing == frozenset()
+        service.knowledge.refused("main", "carol@example.org", NO_SUCH)
+        assert service.knowledge.refusing == {"main"}
+
+    async def look(service: Service) -> None:
+        while service.knowledge.refusing != {"main"}:
+            await asyncio.sleep(0.02)
+
+    serve(tmp_path, work)
+    serve(tmp_path, look)
 
 
 def test_the_primary_is_asked_while_it_is_up_and_only_then(tmp_path: Path) -> None:
