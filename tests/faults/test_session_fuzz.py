@@ -67,6 +67,8 @@ WORDS = st.sampled_from(
         b"RCPT TO:<v@second.test> NOTIFY=NEVER\r\n",
         b"RCPT TO:<w@open.test>\r\n",
         b"RCPT TO:<p@played.test>\r\n",
+        b"RCPT TO:<good@asked.test>\r\nRCPT TO:<bad@asked.test>\r\n",
+        b"RCPT TO:<slow@asked.test>\r\n",
         PLAYED,
         PLAYED + MESSAGE,
         b"RCPT TO:<postmaster>\r\n",

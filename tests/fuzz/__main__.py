@@ -49,7 +49,8 @@ def main(target: str, seconds: str, *options: str) -> int:
     corpus.mkdir(parents=True, exist_ok=True)
     atheris.Setup(
         [
-            sys.argv[0],
+            # Where it merges it runs this again, through a shell.
+            f"{sys.executable} -m tests.fuzz {target} {seconds}",
             *LIMITS,
             f"-max_total_time={seconds}",
             f"-dict={HERE / 'dictionary'}",

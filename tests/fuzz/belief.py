@@ -23,7 +23,7 @@ MAY_BE_TOLD = {
     "EHLO": "250 501",
     "HELO": "250 501",
     "MAIL": "250 452 501 503 550 552 555",
-    "RCPT": "250 451 452 501 503 550 553 555",
+    "RCPT": "250 450 451 452 501 503 550 553 555",
     "DATA": "354 501 503 554",
     "BDAT": "502",
     "RSET": "250 501",
@@ -127,7 +127,9 @@ class Client:
     def _session(self, stream: deque[bytes | Op]) -> None:
         if Setting.PROXY in self._settings:
             self._preface(stream)
-        self._hear("the connection", "220")
+        delayed = Setting.DELAYED in self._settings
+        if self._hear("the connection", "220 554" if delayed else "220").code == 554:
+            self._nothing_more()
         rest = b""
         while stream:
             event = stream.popleft()
@@ -259,7 +261,8 @@ class Client:
         """Whether this recipient is taken for the queue wherever there is room for one more."""
         domain = path.rpartition("@")[2]
         is_plain = re.fullmatch(rf"(?i)TO:<{_ATOM}@[a-z]+\.test>", argument) is not None
-        return is_plain and domain in self._rules.routes and not (self._may_be_played and domain == "played.test")
+        is_sure = domain != "asked.test" and not (self._may_be_played and domain == "played.test")
+        return is_plain and is_sure and domain in self._rules.routes
 
     def _data(self, argument: str, reply: Reply, *, is_plain: bool) -> str:
         may = self._envelope is not None and bool(self._envelope.recipients)

@@ -14,8 +14,8 @@ from fallback_mx.smtp.session import Session
 from fallback_mx.smtp.wire import INPUT_LIMIT
 from tests.fuzz.far_end import Loop, Wire
 from tests.fuzz.primary import Kept, Primary
-from tests.fuzz.script import HANDSHAKES, RESULTS, Event, Op, Pause, Script
-from tests.fuzz.stage import PATIENCE, Commits, Committed, Events, WatchedListener
+from tests.fuzz.script import HANDSHAKES, RESULTS, Event, Op, Pause, Script, Setting
+from tests.fuzz.stage import DELAY_SECONDS, PATIENCE, Commits, Committed, Events, WatchedListener
 
 # After this long without anything from the client everything of its is gone.
 LONGEST_SECONDS = PATIENCE.command_seconds + 70.0
@@ -78,6 +78,8 @@ class _Play:
     async def run(self, is_patient: bool) -> Account:
         self._is_patient = is_patient
         self._session.connection_made(self._wire.near)
+        if is_patient and Setting.PROXY not in self._script.settings:
+            await asyncio.sleep(DELAY_SECONDS + 1.0 if Setting.DELAYED in self._script.settings else 0.0)
         for event in self._script.events:
             await self._happen(event)
             self._check_bounds()

@@ -24,11 +24,11 @@ class Setting(Flag):
     PROXY = 1  # the client is a proxy that says whom it speaks for
     XCLIENT = 2  # the client may say XCLIENT, and ETRN for one of the primaries
     TLS = 4  # STARTTLS is offered
-    TIGHT = 8  # every limit is low
+    TIGHT = 8  # every limit is low, and all content goes to a file
     UP = 16  # the primaries are up
     DISK_FULL = 32  # nothing can be spooled
     ALONE = 64  # there is one primary, and mail is played through to it while it is up
-    NO_MEMORY = 128  # all content goes to a file
+    DELAYED = 128  # the greeting comes after some seconds
 
 
 class Op(Enum):

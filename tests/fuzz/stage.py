@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import ipaddress
@@ -16,6 +17,7 @@ from typing import Any
 
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
+from fallback_mx.rules.recipients import UnknownRecipients, Verdict
 from fallback_mx.smtp.deadlines import Patience
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.limits import SessionLimits
@@ -35,8 +37,10 @@ ROUTES = {
     "open.test": Route("three", WhenUp.ACCEPT),
     "xn--bcher-kva.test": Route("one", WhenUp.GUARD),
     "played.test": Route("played", WhenUp.PROXY),
+    "asked.test": Route("asked", WhenUp.ACCEPT, asks_of_recipients=True, unknown_recipients=UnknownRecipients.REFUSE),
 }
 ALONE = {"played.test": ROUTES["played.test"]}
+DELAY_SECONDS = 3.0
 # The most that a message may announce.
 ROOM = 50_000
 HERE = Networks([ipaddress.ip_network(PEER)])
@@ -57,13 +61,14 @@ def settings_of(chosen: Setting) -> ListenerSettings:
         max_recipients=3 if tight else 20,
         max_header_size=200 if tight else 20_000,
         max_line_length=100 if tight else 65_536,
-        max_content_memory=0 if Setting.NO_MEMORY in chosen else 32_000_000,
+        max_content_memory=0 if tight else 32_000_000,
         session_limits=SessionLimits(messages=2, errors=3, idle_commands=4)
         if tight
         else SessionLimits(errors=200, idle_commands=300),
         patience=PATIENCE,
         proxy_protocol_from=HERE if Setting.PROXY in chosen else NOWHERE,
         xclient_from=HERE if Setting.XCLIENT in chosen else NOWHERE,
+        greeting_delay_seconds=DELAY_SECONDS if Setting.DELAYED in chosen else 0.0,
         spool_directory=Path(tempfile.gettempdir()),
         # Never used: the handshake is the far end's.
         tls_context=object() if Setting.TLS in chosen else None,  # type: ignore[arg-type]
@@ -152,6 +157,17 @@ class WatchedSpool(Spool):
         super().close()
 
 
+class Acquainted:
+    """Knows of a recipient what its first letter says, and says it at once or not."""
+
+    refusing: frozenset[str] = frozenset()
+
+    async def verdict(self, primary: str, forward_path: str, *, waits: bool) -> Verdict | None:
+        await asyncio.sleep({"s": 1.0, "t": 10.0}.get(forward_path[0], 0.0))
+        verdicts = {"b": Verdict.BAD, "c": Verdict.CATCH_ALL, "u": Verdict.UNKNOWN, "n": None}
+        return verdicts.get(forward_path[0], Verdict.GOOD)
+
+
 class WatchedListener(Listener):
     """A listener whose spools are known. Made on a running loop."""
 
@@ -165,6 +181,7 @@ class WatchedListener(Listener):
             events=events,
             clock=lambda: NOW,
             ask=self._answer,
+            knows=Acquainted(),
         )
         if Setting.XCLIENT in chosen:
             self.callers = Callers({"one": [ipaddress.ip_network(PEER)]})
