@@ -130,8 +130,7 @@ class _Process:
         self._ports = ports
         self._crowd = crowd
         self._control = control
-        self._states: dict[str, State] = {}
-        self._callers = Callers({})
+        self._told = States({}, Callers({}), {})
         self._waiting: dict[int, Callable[[Exception | None], None]] = {}
         self._asking: dict[int, Callable[[Pending | None], None]] = {}
         self._number = 0
@@ -174,9 +173,9 @@ class _Process:
         elif isinstance(frame, Noted):
             self._doors.learn(frame.notes)
         elif isinstance(frame, States):
-            self._states, self._callers = dict(frame.of), frame.callers
+            self._told = frame
             if self._listener is not None:
-                self._listener.callers = frame.callers
+                self._listener.learn(frame.callers, frame.size_limits)
         elif isinstance(frame, Refusing):
             self._inquirer.refusing = frame.primaries
         elif isinstance(frame, Told):
@@ -203,7 +202,7 @@ class _Process:
         self._listener = Listener(
             settings,
             self,
-            state_of=lambda name: self._states.get(name, State.UNKNOWN),
+            state_of=lambda name: self._told.of.get(name, State.UNKNOWN),
             has_room=self._space.has_room,
             events=Inbound(self._counted),
             clock=utc_now,
@@ -213,7 +212,7 @@ class _Process:
             doors=self._doors,
             ask=self.ask,
         )
-        self._listener.callers = self._callers
+        self._listener.learn(self._told.callers, self._told.size_limits)
         self._starting = asyncio.create_task(self._start(self._listener))
 
     async def _start(self, listener: Listener) -> None:

@@ -28,10 +28,12 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """To an accepting process: how the primaries are, by name, and which clients may ask for their mail."""
+    """To an accepting process: how the primaries are, by name, which clients may ask for their mail, and the largest
+    message that each takes."""
 
     of: Mapping[str, State]
     callers: Callers
+    size_limits: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ class Observation:
     phase: str
     detail: str
     duration_seconds: float | None = None
+    size_limit: int | None = None  # octets of the largest message that it takes, where it has said so (RFC 1870)
 
     @property
     def ended_at(self) -> datetime:

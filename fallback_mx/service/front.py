@@ -114,6 +114,7 @@ class Front:
         observe: Observe,
         knows: Knows,
         callers: Callable[[], Callers],
+        size_limits: Callable[[], Mapping[str, int]],
         ask: Ask,
     ) -> None:
         self._config = config
@@ -121,6 +122,7 @@ class Front:
         self._metrics = metrics
         self._mail_came = mail_came
         self._callers = callers
+        self._size_limits = size_limits
         self._processes = crew_size(config.server.workers)
         commits = QueueCommits(queue, self._on_accepted)
         self._door: Listener | Crew
@@ -130,7 +132,7 @@ class Front:
                 self._setup(),
                 commits,
                 metrics,
-                lambda: States(dict(states()), callers()),
+                lambda: States(dict(states()), callers(), dict(size_limits())),
                 observe,
                 ask,
                 knows,
@@ -194,11 +196,11 @@ class Front:
             self._door.configure(self._settings(context))
 
     def tell_states(self) -> None:
-        """A primary's state has changed, or who may ask for its mail."""
+        """A primary's state has changed, who may ask for its mail, or how large a message it takes."""
         if isinstance(self._door, Crew):
             self._door.tell_states()
         else:
-            self._door.callers = self._callers()
+            self._door.learn(self._callers(), self._size_limits())
 
     def tell_refusing(self) -> None:
         """It has changed of which primaries bad recipients are known."""

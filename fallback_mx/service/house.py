@@ -147,6 +147,7 @@ class House:
             observe=self._primaries.observe,
             knows=self._knowledge,
             callers=self._primaries.callers,
+            size_limits=self._primaries.size_limits,
             ask=self._primaries.ask,
         )
         view = ServiceView(self._queue, self._log, self._front, self._space, self._primaries.live, self._primaries.gaps)

@@ -55,6 +55,7 @@ class Station:
         self._on_crash = on_crash
         self._on_state = on_state
         self.recovered_at: datetime | None = None
+        self.size_limit: int | None = None
         self._hostname = hostname
         self._queue = queue
         self._route = route_of(primary, hostname)
@@ -93,8 +94,14 @@ class Station:
             for host in hop.addresses or (hop.host,):
                 seen = await probe(host, hop.port, hello_name=self._hostname, timeouts=TIMEOUTS)
                 if seen.good:
+                    self._learn(seen.size_limit)
                     return seen
         return seen
+
+    def _learn(self, size_limit: int | None) -> None:
+        if size_limit != self.size_limit:
+            self.size_limit = size_limit
+            self._on_state()
 
     def _on_change(self, name: str, before: Health, after: Health) -> None:
         detail = after.last.detail if after.last is not None else ""
@@ -223,6 +230,11 @@ class Primaries:
         station = self._stations.get(name)
         if station is not None:
             station.monitor.observe(observation)
+
+    def size_limits(self) -> Mapping[str, int]:
+        """The largest message that each primary takes, of those that have said so."""
+        limits = {name: station.size_limit for name, station in self._stations.items()}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
     def callers(self) -> Callers:
         """The clients that may ask for mail with ETRN."""

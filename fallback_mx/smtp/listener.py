@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -35,10 +35,11 @@ from fallback_mx.smtp.networks import Networks
 from fallback_mx.smtp.parameters import MailParameters
 from fallback_mx.smtp.passage import Observe, Passage, Passages, PassageSettings
 from fallback_mx.smtp.session import Session
-from fallback_mx.smtp.transaction import Bounds
+from fallback_mx.smtp.transaction import Bounds, Transaction
 from mxqueue import Envelope, ReportRequest, Spool, SpoolMemory
 
 # For files, the database and deliveries, which share the process with the sessions.
+TRACE_OCTETS = 600  # at most, of the Received line that we add
 RESERVED_DESCRIPTORS = 32
 
 
@@ -146,7 +147,8 @@ class Listener:
         self.has_room = has_room
         self.events = events
         self.ask = ask
-        self.callers = Callers({})  # who may ask: whoever knows their addresses puts them here
+        self.callers = Callers({})
+        self._size_limits: Mapping[str, int] = {}
         self._passages = Passages(observe, clock)
         self.judge = Judge(
             knows or KnowsNothing(), doors or Doors(time.monotonic), state_of, events.trouble, make_resolver
@@ -172,8 +174,35 @@ class Listener:
         routes = list(settings.routes.values())
         # With one primary it is known at MAIL already whose reply is wanted.
         self.only_route = routes[0] if len({route.name for route in routes}) == 1 else None
-        self._ehlo_tls = offer.ehlo_reply(settings)
+        self._render_offer()
+
+    def learn(self, callers: Callers, size_limits: Mapping[str, int]) -> None:
+        """Who may ask for a primary's mail, and the largest message that each primary takes."""
+        self.callers = callers
+        if size_limits != self._size_limits:
+            self._size_limits = size_limits
+            self._render_offer()
+
+    def _render_offer(self) -> None:
+        settings = self.settings
+        names = {route.name for route in settings.routes.values()}
+        # What is too large for one primary may be right for another: for whom a message is shows at RCPT.
+        self.largest = max((self.size_limit(name) for name in names), default=settings.max_message_size)
+        self._ehlo_tls = offer.ehlo_reply(settings, self.largest)
         self._ehlo_clear = offer.with_line(self._ehlo_tls, offer.STARTTLS) if settings.tls_context else self._ehlo_tls
+
+    def size_limit(self, primary: str) -> int:
+        """The largest message that is taken for this primary: what it refuses for its size would be held here."""
+        own = self.settings.max_message_size
+        theirs = self._size_limits.get(primary)
+        return own if theirs is None else min(own, max(0, theirs - TRACE_OCTETS))
+
+    def bounds_of(self, transaction: Transaction) -> Bounds:
+        """How large this transaction's message may be."""
+        if not self._size_limits:
+            return self.bounds
+        smallest = min(self.size_limit(route.name) for route in transaction.recipients.values())
+        return replace(self.bounds, message_octets=smallest)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Listen on these sockets, see `ports.open_ports`."""

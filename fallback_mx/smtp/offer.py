@@ -15,8 +15,8 @@ ETRN = b"250-ETRN\r\n"
 XCLIENT = b"250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"
 
 
-def ehlo_reply(settings: ListenerSettings) -> bytes:
-    """The reply to everybody.
+def ehlo_reply(settings: ListenerSettings, size_limit: int) -> bytes:
+    """The reply to everybody; `size_limit` is of the largest message that can be taken for any of the primaries.
 
     LIMITS names what a session may bring (RFC 9422). What was taken is what counts here, so that a client which counts
     every command, as section 4 there has it, is never over.
@@ -24,7 +24,7 @@ def ehlo_reply(settings: ListenerSettings) -> bytes:
     lines = [
         settings.hostname,
         "PIPELINING",
-        f"SIZE {settings.max_message_size}",
+        f"SIZE {size_limit}",
         "8BITMIME",
         "SMTPUTF8",
         "ENHANCEDSTATUSCODES",

@@ -84,22 +84,32 @@ async def probe(
     check = _Check(timeouts or ProbeTimeouts())
     at, began = clock(), time.monotonic()
 
-    def seen(good: bool, detail: str) -> Observation:
+    def seen(good: bool, detail: str, size_limit: int | None = None) -> Observation:
         seconds = time.monotonic() - began
-        return Observation(good, at, check.phase.value, detail[:MAX_DETAIL], seconds)
+        return Observation(good, at, check.phase.value, detail[:MAX_DETAIL], seconds, size_limit)
 
     try:
         async with check.connected(host, port):
             if depth is Depth.CONNECT:
                 return seen(True, "connected")
-            detail = str(await check.greeting())
+            reply = await check.greeting()
             if depth is Depth.EHLO:
-                detail = str(await check.hello(hello_name))
-            observation = seen(True, detail)
+                reply = await check.hello(hello_name)
+            observation = seen(True, str(reply), _size_limit(reply))
             await check.quit()
             return observation
     except _Failed as failure:
         return seen(False, str(failure))
+
+
+def _size_limit(reply: Reply) -> int | None:
+    """The largest message that the server takes by its answer to EHLO; None where it names no fixed limit (RFC 1870,
+    section 4)."""
+    for line in reply.lines[1:]:
+        keyword, _, value = line.partition(" ")
+        if keyword.upper() == "SIZE" and value.isascii() and value.isdigit() and len(value) <= 20:
+            return int(value) or None
+    return None
 
 
 class _Check:

@@ -49,7 +49,8 @@ class Reception(Wire):
         """A command is done: say goodbye where the service stops."""
 
     def ask_for_content(self) -> None:
-        self._intake = Intake(self.listener.spool(), self.listener.bounds)
+        assert self.transaction is not None
+        self._intake = Intake(self.listener.spool(), self.listener.bounds_of(self.transaction))
         self.say("354 End data with <CR><LF>.<CR><LF>")
         write = self._intake.write
         if self._proxied is not None and self._proxied.is_in_content:
@@ -111,7 +112,7 @@ class Reception(Wire):
     def _object(self, intake: Intake) -> str:
         """Why the content as a whole is not taken, "" where it is."""
         if intake.fault:
-            reply = FAULTS[intake.fault].format(self.listener.bounds)
+            reply = FAULTS[intake.fault].format(intake.bounds)
             self.listener.events.refused(self.client_address, "", intake.fault, reply[:9])
             return reply
         if intake.hops > trace.MAX_HOPS:

@@ -103,7 +103,7 @@ class Transaction:
             raise Refusal(f"501 5.1.7 {error}") from None
         except BadParameter as error:
             raise Refusal(str(error)) from None
-        limit = listener.settings.max_message_size
+        limit = listener.largest
         if path is not None and path.is_wide and not given.smtputf8:
             raise Refusal("550 5.6.7 An address that is not ASCII wants SMTPUTF8")
         if given.size > limit:
@@ -132,6 +132,10 @@ class Transaction:
         # One that is named twice is one recipient, as it was named first.
         if address in self.recipients:
             return None
+        limit = listener.size_limit(route.name)
+        if self.parameters.size > limit:
+            text = f"552 5.3.4 Message too large for this recipient, at most {limit} octets are taken"
+            raise Refusal(text, "size", address.rpartition("@")[2], is_error=False)
         named = Named(address, route, request, listener.verdict(route))
         if len(self.recipients) >= listener.settings.max_recipients:
             text = "452 4.5.3 Too many recipients, please send the rest separately"
@@ -234,7 +238,7 @@ class Intake:
         self.failed: OSError | None = None
         self.octets = 0
         self.fault = ""
-        self._bounds = bounds
+        self.bounds = bounds
         self._header = Header()
         self._lines = LineLimit(bounds.line_octets)
 
@@ -245,9 +249,9 @@ class Intake:
         header = self._header
         if not header.has_ended:
             header.feed(data)
-        if self.octets > self._bounds.message_octets:
+        if self.octets > self.bounds.message_octets:
             self.fault = "size"
-        elif header.octets > self._bounds.header_octets:
+        elif header.octets > self.bounds.header_octets:
             self.fault = "header_size"
         elif self._lines.is_broken_by(data):
             self.fault = "long_lines"

@@ -180,3 +180,19 @@ def test_what_one_client_may_have_it_may_have_of_all_processes_together() -> Non
             assert smtp.noop()[0] == 250
         for connection in held:
             connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_size_that_a_primary_takes_is_remembered_in_its_outage(workers: int) -> None:
+    with (
+        FakePrimary(extensions=("SIZE 50000",)) as fake,
+        Relay(primary(fake.port), server={"workers": workers}) as relay,
+    ):
+        relay.wait_for(lambda: relay.primary_state() == "up", "the primary is up")
+        fake.go_away()
+        relay.wait_for(lambda: relay.primary_state() == "down", "the primary is down")
+        with client(relay) as smtp:
+            smtp.ehlo()
+            assert smtp.esmtp_features["size"] == "49400"
+            with pytest.raises(smtplib.SMTPSenderRefused):
+                smtp.sendmail("a@sender.test", ["u@example.test"], b"x\r\n" * 20_000)

@@ -9,7 +9,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,6 +143,7 @@ def running(
     *,
     callers: Callers | None = None,
     ask: Ask = lambda primaries, client_address, then: None,
+    size_limits: Mapping[str, int] | None = None,
 ) -> Iterator[World]:
     world = World(queue, settings)
     started = threading.Event()
@@ -157,7 +158,7 @@ def running(
             clock=lambda: datetime.now(UTC),
             ask=ask,
         )
-        world.listener.callers = callers or Callers({})
+        world.listener.learn(callers or Callers({}), size_limits or {})
         ((port,),) = open_ports("127.0.0.1", 0)
         await world.listener.start([port])
         world.port = world.listener.addresses[0][1]

@@ -315,3 +315,28 @@ async def until(true: Callable[[], bool], limit: float = 20) -> None:
     async with asyncio.timeout(limit):
         while not true():
             await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        ("SIZE 52428800", 52_428_800),
+        ("size 100", 100),
+        ("SIZE", None),
+        ("SIZE 0", None),
+        ("SIZE lots", None),
+        ("SIZE " + "9" * 400, None),
+        ("8BITMIME", None),
+    ],
+)
+def test_the_largest_message_is_what_ehlo_says(said: str, limit: int | None) -> None:
+    async def run() -> Observation:
+        sink = Sink(extensions=(said, "HELP"))
+        await sink.start()
+        try:
+            return await look(sink.port)
+        finally:
+            await sink.stop()
+
+    observation = asyncio.run(run())
+    assert (observation.good, observation.size_limit) == (True, limit)

@@ -42,7 +42,7 @@ def test_every_command_of_a_session_has_a_row() -> None:
 
 def test_every_keyword_of_ehlo_has_a_row_and_no_other_has_one() -> None:
     settings = ListenerSettings("mx2.example.net", {})
-    every = offer.ehlo_reply(settings) + offer.STARTTLS + offer.ETRN + offer.XCLIENT
+    every = offer.ehlo_reply(settings, 1) + offer.STARTTLS + offer.ETRN + offer.XCLIENT
     assert {line[4:].split()[0].decode() for line in every.splitlines()[1:]} == named_in("Extensions")
 
 
