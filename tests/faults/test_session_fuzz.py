@@ -177,3 +177,8 @@ def test_bdat_with_an_argument_that_cannot_be_read_ends_the_session_too() -> Non
 def test_a_client_that_was_slow_to_read_before_its_handshake_is_heard_after_it() -> None:
     events = (HELLO, Op.CHOKE, b"STARTTLS\r\n", Op.SHAKEN, b"NOOP\r\n")
     assert said(Script(Setting.TLS, events))[-1] == b"250 2.0.0 Ok"
+
+
+def test_a_sender_that_goes_while_data_is_played_through_leaves_no_spool() -> None:
+    events = (HELLO + b"MAIL FROM:<>\r\nRCPT TO:<p@played.test>\r\n", Pause(1.0), b"DATA\r\n", Op.LOST)
+    play(Script(Setting.UP | Setting.ALONE, events))

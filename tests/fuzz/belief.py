@@ -12,6 +12,7 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 
+from tests.fuzz.reading import header_lines, header_octets, path_in
 from tests.fuzz.script import Op, Setting
 from tests.fuzz.stage import HOSTNAME, settings_of
 from tests.fuzz.told import Reply
@@ -318,8 +319,8 @@ class Client:
         return (
             len(content) > rules.max_message_size
             or any(len(line) > rules.max_line_length for line in lines)
-            or _header_octets(content) > rules.max_header_size
-            or sum(1 for line in _header_lines(content) if re.match(rb"(?i)received[ \t]*:", line)) > 50
+            or header_octets(content) > rules.max_header_size
+            or sum(1 for line in header_lines(content) if re.match(rb"(?i)received[ \t]*:", line)) > 50
         )
 
 
@@ -327,37 +328,3 @@ def _until_handshake(stream: deque[bytes | Op]) -> list[bytes | Op]:
     taken = list(stream)
     stream.clear()
     return taken
-
-
-def path_in(argument: str, postmaster: str) -> str:
-    """What stands between the brackets, as the next hop would have it: no source route, the domain in small letters."""
-    text = argument.partition(":")[2].lstrip(" ")
-    if text.startswith("<>"):
-        return ""
-    text = text.encode("latin-1", "replace").decode("utf-8", "replace")
-    quoted = re.match(r'<(?:@[^:"]*:)?("(?:[^"\\]|\\.)*")@([^>]*)>', text)
-    plain = re.match(r'<(?:@[^:"]*:)?([^"@>]*)(?:@([^>]*))?>', text)
-    match = quoted or plain
-    if match is None:
-        return text
-    local, domain = match[1], (match[2] or "").lower().removesuffix(".")
-    if not domain:
-        domain = postmaster
-    if not domain.isascii():
-        domain = "?"
-    return f"{local}@{domain}"
-
-
-def _header_lines(content: bytes) -> list[bytes]:
-    """The lines of the header: up to an empty one, or one that is no field and continues none."""
-    lines: list[bytes] = []
-    for line in content.splitlines(keepends=True):
-        is_field = re.match(rb"[!-9;-~]{1,128}[ \t]{0,40}:", line) is not None
-        if not (is_field or (line[:1] in b" \t")):
-            break
-        lines.append(line)
-    return lines
-
-
-def _header_octets(content: bytes) -> int:
-    return sum(len(line) for line in _header_lines(content))

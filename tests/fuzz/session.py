@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 
-from tests.fuzz.belief import Client, Disbelief, Message, path_in
+from tests.fuzz.belief import Client, Disbelief, Message
 from tests.fuzz.play import Account, play
 from tests.fuzz.primary import Kept
+from tests.fuzz.reading import path_in
 from tests.fuzz.script import Op, Script, Setting
 from tests.fuzz.stage import ROUTES, Committed
 from tests.fuzz.told import Reply, replies_in
