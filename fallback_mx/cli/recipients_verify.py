@@ -40,9 +40,13 @@ class Verified:
     @property
     def answer(self) -> str | None:
         """What the recipient is told in an outage, None where it is taken."""
-        from fallback_mx.rules.recipients import UnknownRecipients, answer
+        from fallback_mx.rules.recipients import NOT_NOW, UnknownRecipients, answer, is_unsure
+        from fallback_mx.service.lists import has_list
 
-        refusal = answer(self.known.verdict, UnknownRecipients(self.primary.unknown_recipients))
+        unknown = UnknownRecipients(self.primary.unknown_recipients)
+        if is_unsure(self.known, unknown, has_list=has_list(self.primary)):
+            return str(NOT_NOW)
+        refusal = answer(self.known.verdict, unknown)
         return None if refusal is None else str(refusal)
 
 

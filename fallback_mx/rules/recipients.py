@@ -191,6 +191,13 @@ def answer(verdict: Verdict, unknown: UnknownRecipients) -> Reply | None:
             return _NO_SUCH
 
 
+def is_unsure(known: Known, unknown: UnknownRecipients, *, has_list: bool) -> bool:
+    """Whether a recipient would be refused for good for being on no list, while there is no list yet, or one that has
+    grown too old to refuse anybody. It is put off instead."""
+    is_strict = unknown is UnknownRecipients.REFUSE
+    return has_list and is_strict and known.verdict is Verdict.UNKNOWN and not known.is_unlisted
+
+
 # What replies teach ---------------------------------------------------------------------------------------------
 
 _REPLY = re.compile(

@@ -81,7 +81,7 @@ class House:
         queue: Queue,
         context: ssl.SSLContext | None,
     ) -> None:
-        self._config = config
+        self._config = self._started_with = config
         self._config_path = config_path
         self._overrides = overrides
         self._queue = queue
@@ -195,7 +195,7 @@ class House:
         except (ConfigError, tls.BadCertificate) as error:
             maillog.config_rejected(str(self._config_path), str(error).splitlines())
         else:
-            for key in _needs_restart(self._config, config):
+            for key in _needs_restart(self._started_with, config):
                 maillog.trouble("reload", f"{key} has changed", "It takes effect when the service is restarted.")
             self._config, self._tls_context = config, context
             self._front.configure(config, context)

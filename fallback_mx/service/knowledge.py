@@ -23,7 +23,7 @@ from fallback_mx.recipients.records import refusing
 from fallback_mx.recipients.refresh import Refresher
 from fallback_mx.rules.disposition import Disposition
 from fallback_mx.rules.health import State
-from fallback_mx.rules.recipients import Known, Source, UnknownRecipients, Verdict, reply_of, taught
+from fallback_mx.rules.recipients import Known, Source, UnknownRecipients, Verdict, is_unsure, reply_of, taught
 from fallback_mx.service.lists import LoggedLists, has_list, list_source, refresh_settings
 from fallback_mx.service.primaries import route_of
 from fallback_mx.smtp.callahead import TIMEOUTS, CallAhead, CallAheadSettings
@@ -60,7 +60,7 @@ class _Desk:
 
     def __init__(self, primary: Primary, hostname: str, queue: Queue, book: Book, threads: ThreadPoolExecutor) -> None:
         self.primary = primary
-        self.is_strict = UnknownRecipients(primary.unknown_recipients) is UnknownRecipients.REFUSE
+        self.unknown_recipients = UnknownRecipients(primary.unknown_recipients)
         self.has_list = has_list(primary)
         self._call_ahead = call_ahead(primary, hostname) if primary.call_ahead_per_minute else None
         self.inquiry = Inquiry(primary.name, book, self._call_ahead.ask if self._call_ahead else None, utc_now)
@@ -147,8 +147,7 @@ class Knowledge:
             known = await self.recipient(primary, forward_path, waits=waits)
         except QueueError:
             return None
-        is_unsure = desk.has_list and desk.is_strict and known.verdict is Verdict.UNKNOWN and not known.is_unlisted
-        return None if is_unsure else known.verdict
+        return None if is_unsure(known, desk.unknown_recipients, has_list=desk.has_list) else known.verdict
 
     # From deliveries --------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from fallback_mx.smtp.sink import Sink
-from tests.fakes.postfix import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.smtp_tools import LoadFailed, SmtpSink, missing, smtp_source
 
 ROOT = Path(__file__).resolve().parents[2]

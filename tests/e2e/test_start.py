@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import smtplib
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.postfix import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.relay import Relay, primary
 
 
@@ -119,3 +120,20 @@ def test_a_primary_that_has_addresses_with_routing_characters_gets_its_mail() ->
         client.mail("a@sender.test")
         assert client.rcpt("odd%name@example.test")[0] == 250
         assert client.rcpt("odd%name@other.test")[0] == 553
+
+
+def test_a_change_that_wants_a_restart_is_named_while_it_is_in_the_file_and_no_longer() -> None:
+    with Relay(primary(1)) as relay:
+        written = relay.config_file.read_text()
+
+        def reload(text: str) -> list[str]:
+            before = relay.log_file.read_text()
+            relay.config_file.write_text(text)
+            os.kill(relay.pid, signal.SIGHUP)
+            relay.wait_for(lambda: "config_reloaded" in relay.log_file.read_text()[len(before) :], "it is reloaded")
+            return [line for line in relay.log_file.read_text()[len(before) :].splitlines() if "has changed" in line]
+
+        other = written.replace(f"127.0.0.1:{relay.port}", f"127.0.0.1:{free_port()}")
+        assert len(reload(other)) == 1
+        assert len(reload(other)) == 1
+        assert reload(written) == []

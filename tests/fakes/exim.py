@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from tests.fakes import unpacked
-from tests.fakes.postfix import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.unpacked import Unpacked
 
 PACKAGE = "exim4-daemon-light"

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.fakes.ports import free_port
+
 MASTER_CF = """\
 127.0.0.1:{port} inet n - n - - smtpd
 pickup    unix  n - n 60    1 pickup
@@ -81,12 +83,6 @@ def version() -> str:
         check=True,
     )
     return done.stdout.strip()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def search_path() -> str:

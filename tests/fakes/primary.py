@@ -8,6 +8,7 @@ from typing import Self
 
 from fallback_mx.smtp.sink import Script, Sink, SinkMessage
 from tests.fakes.loop_thread import LoopThread
+from tests.fakes.ports import free_port
 
 
 class FakePrimary:
@@ -16,11 +17,11 @@ class FakePrimary:
     def __init__(self, replies: Mapping[str, Script] | None = None, extensions: tuple[str, ...] | None = None) -> None:
         self._thread = LoopThread()
         self.sink = Sink(replies=replies) if extensions is None else Sink(replies=replies, extensions=extensions)
+        self.port = free_port()
         self.answer()
-        self.port = self.sink.port
 
     def answer(self) -> None:
-        self._thread.do(self.sink.start("127.0.0.1", self.sink.port))
+        self._thread.do(self.sink.start("127.0.0.1", self.port))
 
     def go_away(self) -> None:
         self._thread.do(self.sink.stop())

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from mxqueue import views
 from mxqueue.engine import make_engine
-from tests.fakes.postfix import free_port
+from tests.fakes.ports import free_port
 
 DOMAIN = "example.test"
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.fakes.postfix import free_port, search_path
+from tests.fakes.ports import free_port
+from tests.fakes.postfix import search_path
 
 
 class LoadFailed(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mxqueue import Message, Queue
 from tests.fakes.accepting import content as accepted
-from tests.fakes.postfix import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.postgres import SharedQueueDatabase
 from tests.fakes.relay import Relay, primary
 from tests.fakes.senders import Senders

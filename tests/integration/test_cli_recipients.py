@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -211,6 +212,7 @@ def test_the_lists_are_shown_with_their_age(operator: Operator, listed: Callable
     (row,) = operator.json("recipients", "list", "--lists", "--primary", "main")
     assert (row["list"], row["addresses"], row["state"]) == (str(path), 1, "fresh")
     configure(operator, 'recipients_refresh = "100ms"\nrecipients_stale_after = "101ms"')
+    time.sleep(0.11)
     (row,) = operator.json("recipients", "list", "--lists", "--primary", "main")
     assert row["state"] == "stale"
     table = operator.run("recipients", "list", "--lists").stdout.splitlines()
