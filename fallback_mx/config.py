@@ -47,9 +47,9 @@ from fallback_mx.config_fields import (
     Text,
     WebUrl,
     Workers,
-    quoted,
 )
 from fallback_mx.config_problems import ConfigError, Problem, Section
+from fallback_mx.config_unfit import quoted
 
 __all__ = ["Config", "ConfigError", "Endpoint", "Http", "Primary", "Problem", "Server", "Storage", "load"]
 

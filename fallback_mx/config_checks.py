@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from fallback_mx.config_fields import Endpoint, quoted
+from fallback_mx.config_fields import Endpoint
 from fallback_mx.config_problems import Problem
+from fallback_mx.config_unfit import quoted
 from fallback_mx.domains import normalised
 from fallback_mx.durations import format_duration, parse_duration
 

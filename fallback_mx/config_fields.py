@@ -13,30 +13,16 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, PlainSerializer, PlainValidator, StrictInt
 from pydantic_core import PydanticCustomError
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
+from fallback_mx.config_unfit import quoted, text_of, unfit
+from fallback_mx.config_urls import hide_password, ldap_url, storage_url, web_url, without_secrets
 from fallback_mx.domains import normalised
 from fallback_mx.durations import format_duration, format_size, parse_duration, parse_size
 
-OUR_ERROR = "fallback_mx"
 MILLISECOND = timedelta(milliseconds=1)
-SECRET_QUERY_KEYS = ("password", "sslpassword")
-
-
-def unfit(wrong: str, write: str) -> PydanticCustomError:
-    """The error of one value: `wrong` completes "KEY …", `write` begins with "write"."""
-    return PydanticCustomError(OUR_ERROR, "{wrong}; {write}", {"wrong": wrong, "write": write})
-
-
-def quoted(value: object) -> str:
-    """A value as it stands in the file, short enough for a line and with control characters escaped."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +43,7 @@ USUAL_HTTP = Endpoint("127.0.0.1", 8025)
 def _duration(value: Any, shortest: timedelta, longest: timedelta = timedelta.max) -> timedelta:
     if isinstance(value, int) and not isinstance(value, bool):
         raise unfit(f"is a number without a unit: {value}", f'write a duration in quotes, for example "{value}s"')
-    text = _text(value, "10s")
+    text = text_of(value, "10s")
     try:
         duration = parse_duration(text)
     except ValueError:
@@ -79,7 +65,7 @@ def _duration_or_off(value: Any, shortest: timedelta, longest: timedelta) -> tim
 def _size(value: Any, smallest: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         raise unfit(f"is a number without a unit: {value}", f'write a size in quotes, for example "{value}MB"')
-    text = _text(value, "50MB")
+    text = text_of(value, "50MB")
     try:
         size = parse_size(text)
     except ValueError:
@@ -90,14 +76,8 @@ def _size(value: Any, smallest: int) -> int:
     return size
 
 
-def _text(value: Any, example: str) -> str:
-    if not isinstance(value, str):
-        raise unfit(f"{quoted(value)} is not text", f'write text in double quotes, for example "{example}"')
-    return value
-
-
 def _domain(value: Any) -> str:
-    text = _text(value, "example.org")
+    text = text_of(value, "example.org")
     if "@" in text:
         after = text.rpartition("@")[2] or "example.org"
         raise unfit(f"{quoted(text)} is a mail address", f"write the domain alone: {quoted(after)}")
@@ -115,7 +95,7 @@ def _name(text: str, kind: str, example: str) -> str:
 
 
 def _label(value: Any) -> str:
-    text = _text(value, "main")
+    text = text_of(value, "main")
     if not text.strip():
         raise unfit("is empty", 'write a short name, for example "main"')
     if text != text.strip() or not text.isprintable() or len(text) > 64:
@@ -125,18 +105,18 @@ def _label(value: Any) -> str:
 
 
 def _file_path(value: Any) -> Path:
-    text = _text(value, "/etc/ssl/fallback-mx.pem")
+    text = text_of(value, "/etc/ssl/fallback-mx.pem")
     if not text.strip():
         raise unfit("is empty", "write the path of a file, or take the key out")
     return Path(text)
 
 
 def _host_name(value: Any) -> str:
-    return _name(_text(value, "mx2.example.org"), "a host name", "mx2.example.org")
+    return _name(text_of(value, "mx2.example.org"), "a host name", "mx2.example.org")
 
 
 def _host(value: Any) -> str:
-    text = _text(value, "mail.example.org")
+    text = text_of(value, "mail.example.org")
     if not text:
         raise unfit("is empty", 'write a name such as "mail.example.org", or leave the key out to go by MX records')
     bare = text.removeprefix("[").removesuffix("]")
@@ -163,7 +143,7 @@ AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _network(value: Any) -> AnyNetwork:
-    text = _text(value, "192.0.2.10")
+    text = text_of(value, "192.0.2.10")
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -184,7 +164,7 @@ def _endpoint(value: Any, usual: Endpoint) -> Endpoint:
     """`usual` is what most people write here: advice follows it."""
     if isinstance(value, int) and not isinstance(value, bool):
         raise unfit(f"{value} is a port alone", f'write an address and a port: "{usual.host}:{value}"')
-    text = _text(value, str(usual))
+    text = text_of(value, str(usual))
     if text.isascii() and text.isdigit():
         raise unfit(f"{quoted(text)} is a port alone", f'write an address and a port: "{usual.host}:{text}"')
     host, colon, port = text.rpartition(":")
@@ -219,46 +199,8 @@ def _endpoint_or_none(value: Any) -> Endpoint | None:
     return None if value == "" else _endpoint(value, USUAL_HTTP)
 
 
-def _storage_url(value: Any) -> str:
-    # No message repeats the text: it may hold a password.
-    text = _text(value, "sqlite:////var/lib/fallback-mx/queue.db")
-    if text.startswith(("/", "./", "~")) or (text.endswith(".db") and "://" not in text):
-        slashes = "sqlite:///" + text
-        raise unfit("is a path, not a URL", f"write {quoted(slashes)}")
-    if text.startswith(("postgres://", "postgresql://")):
-        wrong = f"begins with {quoted(text.partition(':')[0] + '://')}"
-        raise unfit(wrong, "write postgresql+psycopg:// in its place and leave the rest as it is")
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise unfit("is not a database URL", f"write {_STORAGE_URLS}") from None
-    if url.drivername == "sqlite":
-        _check_sqlite(url)
-    elif url.drivername != "postgresql+psycopg":
-        raise unfit(f"names {quoted(url.drivername)}, which is not supported", f"write {_STORAGE_URLS}")
-    return text
-
-
-_STORAGE_URLS = 'a URL such as "sqlite:////var/lib/fallback-mx/queue.db" or "postgresql+psycopg://user@host/database"'
-
-
-def _check_sqlite(url: URL) -> None:
-    if url.host:
-        path = f"{url.host}/{url.database or ''}"
-        raise unfit("has two slashes", f'write "sqlite:///{path}" or, from the root, "sqlite:////{path}"')
-    if url.database in (None, "", ":memory:") or "mode=memory" in str(url):
-        raise unfit("would keep the mail in memory only", 'write a file, for example "sqlite:///var/queue.db"')
-
-
-def hide_password(url: str) -> str:
-    """The database URL as it may be shown."""
-    parsed = make_url(url)
-    secret = {key: "hidden" for key in SECRET_QUERY_KEYS if key in parsed.query}
-    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
-
-
 def _word(value: Any) -> str:
-    text = _text(value, "/usr/local/bin/list-recipients")
+    text = text_of(value, "/usr/local/bin/list-recipients")
     if not text or "\0" in text:
         raise unfit("is empty or holds a NUL", "write a word of the command, or take it out")
     return text
@@ -276,38 +218,8 @@ def _command(value: Any) -> tuple[str, ...]:
     return words
 
 
-def _web_url(value: Any) -> str:
-    # No message repeats the text: it may hold a password.
-    return _url(value, ("https", "http"), "https://example.org/recipients.txt")
-
-
-def _ldap_url(value: Any) -> str:
-    return _url(value, ("ldaps", "ldap"), "ldaps://ldap.example.org")
-
-
-def _url(value: Any, schemes: tuple[str, ...], example: str) -> str:
-    text = _text(value, example)
-    try:
-        parts = urlsplit(text)
-        is_fit = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_fit = False
-    if not is_fit or not text.isascii() or not text.isprintable() or " " in text:
-        beginnings = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise unfit(f"is not a URL that begins with {beginnings}", f'write a URL such as "{example}"')
-    return text
-
-
-def _without_secrets(url: str) -> str:
-    """The URL as it may be shown: a query can be as secret as a password."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    netloc = f"{user.partition(':')[0]}:***@{host}" if at else host
-    return urlunsplit(parts._replace(netloc=netloc, query="***" if parts.query else ""))
-
-
 def _filled(value: Any) -> str:
-    text = _text(value, "mail")
+    text = text_of(value, "mail")
     if not text.strip() or not text.isprintable():
         raise unfit("is empty or holds control characters", "write text, or take the key out")
     return text
@@ -356,7 +268,7 @@ ListenOrNone = Annotated[
 ]
 CountOrZero = Annotated[StrictInt, Field(ge=0, le=100_000)]
 Command = Annotated[tuple[str, ...], PlainValidator(_command), PlainSerializer(list, return_type=list[str])]
-WebUrl = Annotated[str, PlainValidator(_web_url), PlainSerializer(_without_secrets, return_type=str)]
-LdapUrl = Annotated[str, PlainValidator(_ldap_url)]
+WebUrl = Annotated[str, PlainValidator(web_url), PlainSerializer(without_secrets, return_type=str)]
+LdapUrl = Annotated[str, PlainValidator(ldap_url)]
 Text = Annotated[str, PlainValidator(_filled)]
-StorageUrl = Annotated[str, PlainValidator(_storage_url), PlainSerializer(hide_password, return_type=str)]
+StorageUrl = Annotated[str, PlainValidator(storage_url), PlainSerializer(hide_password, return_type=str)]

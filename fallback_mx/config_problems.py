@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fallback_mx.config_fields import OUR_ERROR, quoted
+from fallback_mx.config_unfit import OUR_ERROR, quoted
 
 _PLACE = re.compile(r"at line (\d+), column (\d+)")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from fallback_mx import maillog
+from fallback_mx import garbage, maillog
 from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
 from fallback_mx.accepting.inquirer import Inquirer, Notebook
@@ -50,8 +49,6 @@ from mxqueue.model import utc_now
 
 TALLY_SECONDS = 0.25
 GRACE_SECONDS = 15.0
-# Sessions come and go by the hundred: Python's own 700 would have it look for garbage several times for each.
-GC_THRESHOLDS = (20_000, 50, 50)
 
 
 def run(control: int, crowd: Crowd, ports: Sequence[int]) -> int:
@@ -217,9 +214,7 @@ class _Process:
 
     async def _start(self, listener: Listener) -> None:
         await listener.start(self._ports)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        garbage.settle()
         self._channel.send(Ready())
 
     def _leave(self, grace_seconds: float) -> None:

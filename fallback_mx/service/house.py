@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 import ssl
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from fallback_mx import __version__, maillog, systemd
+from fallback_mx import __version__, garbage, maillog, systemd
 from fallback_mx.config import Config, ConfigError, Endpoint, load
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
@@ -39,8 +38,6 @@ from mxqueue.migrate import QUEUE
 
 GRACE_SECONDS = 15.0
 HOUSEKEEPING_SECONDS = 60.0
-# Sessions come and go by the hundred: Python's own 700 would have it look for garbage several times for each.
-GC_THRESHOLDS = (20_000, 50, 50)
 
 
 def run(config_path: Path | str, overrides: Mapping[str, object]) -> int:
@@ -165,10 +162,7 @@ class House:
         self._primaries.configure(self._config)
         if self._http is not None:
             await self._http.start()
-        # What stands now stands until the end: the collector need not walk over it again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        garbage.settle()
         self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._show_life())]
 
     @contextlib.contextmanager
