@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fallback_mx.rules.admission import WhenUp
-from fallback_mx.rules.health import Observation, State
+from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
@@ -136,7 +136,7 @@ class Scene:
         self.sink = sink
         self.told = Told()
         self._clients: list[Client] = []
-        self.observations: list[Observation] = []
+        self.looks: list[str] = []
         self.states = {"main": State.UP, "second": State.UP, "open": State.UP}
         self._dial = DialSettings("mx2.test", tls=TlsPolicy.NONE, timeouts=options.get("timeouts", PATIENT))
         self._bounds = {key: options[key] for key in ("max_connections", "ready_seconds") if key in options}
@@ -153,13 +153,16 @@ class Scene:
             has_room=lambda size: True,
             events=self.told,
             clock=lambda: datetime.now(UTC),
-            observe=lambda name, observation: self.observations.append(observation),
+            look=self.looks.append,
         )
 
-    def lead_to(self, port: int) -> None:
-        """The primaries are on this port."""
-        passage = PassageSettings(self._dial, (NextHop("127.0.0.1", port),), **self._bounds)
-        self.listener.configure(replace(self._settings, passages={"main": passage, "second": passage}))
+    def lead_to(self, port: int, second: int | None = None) -> None:
+        """The primaries are on this port, or the second on another."""
+        main, other = (
+            PassageSettings(self._dial, (NextHop("127.0.0.1", each),), **self._bounds)
+            for each in (port, second or port)
+        )
+        self.listener.configure(replace(self._settings, passages={"main": main, "second": other}))
 
     async def start(self) -> None:
         await self.sink.start()
@@ -175,9 +178,11 @@ class Scene:
         # What the sink cut is noticed at the other end in the loop's next turns.
         await asyncio.sleep(0.01)
 
-    async def client(self) -> Client:
+    async def client(self, address: str = "127.0.0.1") -> Client:
+        """One that comes from this address."""
         host, port = self.listener.addresses[0]
-        self._clients.append(Client(*await asyncio.open_connection(host, port, limit=2**20)))
+        connection = await asyncio.open_connection(host, port, limit=2**20, local_addr=(address, 0))
+        self._clients.append(Client(*connection))
         return await self._clients[-1].hello()
 
     async def queued(self) -> list[bytes]:
@@ -191,11 +196,6 @@ class Scene:
         (message,) = await asyncio.wrap_future(self.queue.list())
         _, rows = await asyncio.wrap_future(self.queue.show(message.id))
         return [row.event for row in rows]
-
-    @property
-    def failed(self) -> list[str]:
-        """The phases of the observations that were no good."""
-        return [each.phase for each in self.observations if not each.good]
 
 
 @contextlib.asynccontextmanager
