@@ -3,7 +3,7 @@
 There are few ways and many senders, some of whom mean to hold them. So a network has at most half of them (and one at
 least), and no way is kept by a session that does nothing with it: one between two transactions loses it as soon as
 somebody else wants it, the one that has rested longest first; one within a transaction when its sender has made no
-progress for `STALLED_SECONDS`. While it is the primary that is waited for nobody loses anything.
+progress for a while. While it is the primary that is waited for nobody loses anything.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Protocol, TypeVar
-
-STALLED_SECONDS = 30.0
 
 
 class Stage(Enum):
@@ -45,13 +43,16 @@ def share_of(most: int) -> int:
     return max(1, most // 2)
 
 
-def way_for(network: str, ways: Sequence[H], most: int, now: float) -> H | None:
-    """Which of these ways a client of this network takes over, None where there is room for one more. Raises NoWay."""
+def way_for(network: str, ways: Sequence[H], most: int, now: float, stalled_seconds: float) -> H | None:
+    """Which of these ways a client of this network takes over, None where there is room for one more. Raises NoWay.
+
+    A sender that has made no progress for `stalled_seconds` may lose its way in the middle of a transaction.
+    """
     own = [way for way in ways if way.network == network and way.stage is not Stage.LEAVING]
     may_have_more = len(own) < share_of(most)
     if may_have_more and len(ways) < most:
         return None
-    idle = [way for way in (ways if may_have_more else own) if _is_idle(way, now)]
+    idle = [way for way in (ways if may_have_more else own) if _is_idle(way, now - stalled_seconds)]
     if not idle:
         raise NoWay
     return min(idle, key=lambda way: (_ORDER.index(way.stage), way.since))
@@ -60,7 +61,7 @@ def way_for(network: str, ways: Sequence[H], most: int, now: float) -> H | None:
 _ORDER = (Stage.LEAVING, Stage.RESTING, Stage.WAITING)
 
 
-def _is_idle(way: Held, now: float) -> bool:
+def _is_idle(way: Held, stalled_since: float) -> bool:
     if way.stage is Stage.WAITING:
-        return now - way.since > STALLED_SECONDS
+        return way.since < stalled_since
     return way.stage is not Stage.BUSY

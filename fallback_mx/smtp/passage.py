@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 READY_SECONDS = 5.0
 # A session that sends its next message within this time finds its connection still there.
 REST_SECONDS = 5.0
+# A sender that makes no progress for so long may lose its way to another.
+STALLED_SECONDS = 30.0
 
 Look = Callable[[str], None]
 """Hears that there is reason to look at the primary of this name."""
@@ -48,6 +50,8 @@ class PassageSettings:
     port: int = 25
     max_connections: int = 5
     ready_seconds: float = READY_SECONDS
+    rest_seconds: float = REST_SECONDS
+    stalled_seconds: float = STALLED_SECONDS
 
     def route(self) -> StaticRoute | MxRoute:
         # Imported by who plays mail through, and not by every process that takes mail in: DNS is a third of its size.
@@ -76,10 +80,10 @@ class Passage:
     def enter(self, client_address: str) -> Way:
         """A way for this client, without a connection yet. Raises Crowded."""
         self._ways = [way for way in self._ways if way.is_occupied]
-        network = allotment_of(client_address)
+        network, settings = allotment_of(client_address), self.settings
         now = asyncio.get_running_loop().time()
         try:
-            taken = way_for(network, self._ways, self.settings.max_connections, now)
+            taken = way_for(network, self._ways, settings.max_connections, now, settings.stalled_seconds)
         except NoWay:
             raise Crowded from None
         if taken is not None:
@@ -173,7 +177,7 @@ class Way:
             return
         self._at(Stage.RESTING)
         self.since = self._loop.time()
-        self._timer = self._loop.call_later(REST_SECONDS, self.give_up)
+        self._timer = self._loop.call_later(self.passage.settings.rest_seconds, self.give_up)
 
     def give_up(self) -> None:
         """It is no longer this session's."""

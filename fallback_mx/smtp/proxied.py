@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mxqueue import Envelope
 
 USE_PRIMARY = "451 4.3.2 The primary mail server is up, please use it"
-# Content that comes slower than so many octets in STALLED_SECONDS is no progress where others wait.
+# Content that comes slower than so many octets in `stalled_seconds` is no progress where others wait.
 PROGRESS_OCTETS = 32 * 1024
 
 

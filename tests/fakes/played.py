@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +21,14 @@ from fallback_mx.smtp.passage import PassageSettings
 from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.ports import open_ports
 from fallback_mx.smtp.route import NextHop
-from fallback_mx.smtp.sink import Sink
+from fallback_mx.smtp.sink import Answer, Sink, SinkSession
 from mxqueue import Envelope, LedgerEvent, Queue
 
 PATIENT = Timeouts(5, 5, 5, 5, 5, 5, 1)
 ONE = {"example.test": Route("main", WhenUp.PROXY)}
 TWO = ONE | {"second.test": Route("second", WhenUp.PROXY), "open.test": Route("open", WhenUp.ACCEPT)}
+BOUNDS = ("max_connections", "ready_seconds", "rest_seconds", "stalled_seconds")
+LETTER = b"Subject: hello\r\n\r\nhello\r\n"
 
 
 class Told:
@@ -139,7 +141,7 @@ class Scene:
         self.looks: list[str] = []
         self.states = {"main": State.UP, "second": State.UP, "open": State.UP}
         self._dial = DialSettings("mx2.test", tls=TlsPolicy.NONE, timeouts=options.get("timeouts", PATIENT))
-        self._bounds = {key: options[key] for key in ("max_connections", "ready_seconds") if key in options}
+        self._bounds = {key: options[key] for key in BOUNDS if key in options}
         self._settings = ListenerSettings(
             hostname="mx2.test",
             routes=options.get("routes", ONE),
@@ -196,6 +198,22 @@ class Scene:
         (message,) = await asyncio.wrap_future(self.queue.list())
         _, rows = await asyncio.wrap_future(self.queue.show(message.id))
         return [row.event for row in rows]
+
+
+Story = Callable[[Scene], Coroutine[Any, Any, None]]
+Play = Callable[..., None]
+"""Runs a story; see the fixture `play`."""
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    while not fact():
+        await asyncio.sleep(0.01)
+
+
+def in_turn(*answers: Answer) -> Callable[[SinkSession, str], Answer]:
+    """A script that gives each of these once, and then what the sink says by itself."""
+    left = list(answers)
+    return lambda session, argument: left.pop(0) if left else None
 
 
 @contextlib.asynccontextmanager
