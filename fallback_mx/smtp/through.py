@@ -85,11 +85,13 @@ class Through:
 
     async def begin(self, trace: bytes) -> Reply | Lost | None:
         """DATA. None where the primary wants the content: then `trace` is on its way before it."""
+        # It may follow upon the reply to DATA that quickly.
+        self._pipeline.is_interruptible = True
         answer = await self._ask(Step.DATA, b"DATA\r\n")
         if isinstance(answer, Lost) or not 300 <= answer.code < 400:
+            self._pipeline.is_interruptible = False
             return answer
         self._stuffer = DotStuffer()
-        self._pipeline.is_interruptible = True
         self.feed(trace)
         return None
 

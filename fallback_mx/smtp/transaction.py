@@ -246,7 +246,7 @@ class Intake:
 
     def write(self, data: bytes) -> None:
         self.octets += len(data)
-        if self.fault or self.failed is not None:
+        if self.fault:
             return
         header = self._header
         if not header.has_ended:
@@ -261,7 +261,8 @@ class Intake:
             # The rest is read to its end, and none of it is wanted any more.
             self.spool.close()
             return
-        if self._is_dropped:
+        # A primary may still take what there is no room for here: what it must not get is noticed all the same.
+        if self._is_dropped or self.failed is not None:
             return
         try:
             self.spool.write(data)

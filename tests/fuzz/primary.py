@@ -41,7 +41,7 @@ class Does(Enum):
     ODDLY = auto()
     SILENT = auto()
     SLOW = auto()  # takes it, and is slow to read what comes next
-    CROWDED = auto()  # no connection, or DEFER
+    CROWDED = auto()  # no way at all, no connection, or DEFER
     PLAIN = auto()  # a connection without extensions, or TAKE
     INTERRUPT = auto()  # takes it, and in the middle of the content refuses that and closes
     DISMISS = auto()  # the same with 421
@@ -72,7 +72,8 @@ class Primary(Passage):
         return self._acts.popleft() if self._acts else Does.TAKE
 
     def enter(self, client_address: str) -> Way:
-        if not self._is_left_in_order and self._acts and self._acts[0] is Does.CROWDED:
+        # Later it is a matter of time whether a way is given up and entered anew.
+        if not self.connections and self._acts and self._acts[0] is Does.CROWDED:
             self._acts.popleft()
             raise Crowded
         return super().enter(client_address)
