@@ -593,6 +593,17 @@ def test_where_there_is_no_room_for_a_copy_the_primary_alone_can_take_the_messag
     play(story, Sink(replies={"final": final}), spool_directory=tmp_path / "missing", is_troubled=True)
 
 
+def test_where_there_is_no_room_for_a_copy_the_primary_gets_nothing_that_is_refused_all_the_same(
+    play: Play, tmp_path: Path
+) -> None:
+    async def story(scene: Scene) -> None:
+        content = (b"x" * 998 + b"\r\n") * 3000
+        assert (await (await scene.client()).deliver(content)).startswith("552 5.3.4")
+        assert scene.sink.messages == []
+
+    play(story, spool_directory=tmp_path / "missing", max_message_size=2_000_000, is_troubled=True)
+
+
 def test_a_stop_of_the_service_lets_the_message_in_hand_be_answered(play: Play) -> None:
     async def story(scene: Scene) -> None:
         client = await (await scene.client()).to_data()

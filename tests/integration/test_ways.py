@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.sink import Answer, Sink, SinkSession
 from tests.fakes.played import LETTER, Client, Play, Scene, until
 
@@ -191,12 +192,32 @@ def test_one_that_went_while_its_connection_was_opened_holds_nothing(play: Play)
     play(story, Sink(replies={"banner": hesitate}), max_connections=1)
 
 
+async def taken_over_unread(scene: Scene) -> tuple[Client, SinkSession]:
+    """A client that waits for the connection of another, and the primary's end of that, where nothing is read."""
+    first, second = await scene.client(), await scene.client("127.0.1.1")
+    assert (await first.deliver(LETTER)).startswith("250")
+    (resting,) = scene.sink._sessions
+    resting.stop_reading()
+    await second.send(MAIL.encode() + b"\r\n")
+    return second, resting
+
+
+def test_a_connection_that_was_taken_away_is_closed_before_the_next_is_opened(play: Play) -> None:
+    async def story(scene: Scene) -> None:
+        second, resting = await taken_over_unread(scene)
+        await asyncio.sleep(0.2)
+        assert scene.sink.connection_count == 1
+        assert resting._transport is not None
+        resting._transport.resume_reading()
+        assert (await second.reply()).startswith("250")
+        assert scene.sink.most_connections == 1
+
+    play(story, max_connections=1, rest_seconds=1000, timeouts=Timeouts(5, 5, 5, 5, 5, 5, quit=100))
+
+
 def test_a_primary_that_does_not_say_goodbye_is_not_waited_for_for_ever(play: Play) -> None:
     async def story(scene: Scene) -> None:
-        first, second = await scene.client(), await scene.client("127.0.1.1")
-        assert (await first.deliver(LETTER)).startswith("250")
-        (resting,) = scene.sink._sessions
-        resting.stop_reading()
-        assert (await second.deliver(LETTER)).startswith("250")
+        second, _ = await taken_over_unread(scene)
+        assert (await second.reply()).startswith("250")
 
-    play(story, max_connections=1, rest_seconds=1000)
+    play(story, max_connections=1, rest_seconds=1000, timeouts=Timeouts(5, 5, 5, 5, 5, 5, quit=0.2))
