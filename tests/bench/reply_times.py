@@ -1,9 +1,8 @@
 """How long senders wait for the reply to their final dot: `reply_times PORT MESSAGES SESSIONS SIZE RECIPIENT`.
 
-What smtp-source does, and a look at the clock before the final dot and behind its reply. Sessions are reused, one
-reply is awaited before the next command, content and final dot are one write. No asyncio and no object a message: at the
-rates measured here it takes a small part of one core. Prints the seconds of every reply as JSON; exit status 0 means
-that every message was answered with 250.
+What smtp-source does, and a look at the clock before the final dot and behind its reply: sessions are reused, one reply
+is awaited before the next command, content and final dot are one write. At the rates measured here it takes a small
+part of one core. Prints the seconds of every reply as JSON; exit status 0 means that every message got its 250.
 """
 
 from __future__ import annotations
