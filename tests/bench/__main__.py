@@ -19,6 +19,8 @@ from pathlib import Path
 from tests.bench.figures import Figure, show
 from tests.bench.legs import Leg, Setting, all_legs
 from tests.bench.load import Void
+from tests.bench.million import FEW, MANY
+from tests.bench.million import measure as measure_million
 from tests.bench.tools import choose
 from tests.fakes import postfix
 from tests.fakes.smtp_tools import LoadFailed
@@ -37,15 +39,23 @@ def main(arguments: list[str]) -> int:
     print(f"Postfix is not measured: {lacking}" if lacking else f"Postfix {postfix.version()} as a backup MX")
     setting = Setting(tools, SHORT_SCALE if short else 1, with_postfix=lacking is None)
     chosen = [leg for leg in legs if not given.only or leg.name in given.only]
+    million: list[Figure] = []
     try:
-        for run in range(1, given.runs + 1):
-            for leg in chosen:
-                _once(leg, setting, f"run {run} of {given.runs}")
+        if given.million:
+            million = measure_million(tools, given.runs, lambda text: print(text, flush=True))
+        else:
+            for run in range(1, given.runs + 1):
+                for leg in chosen:
+                    _once(leg, setting, f"run {run} of {given.runs}")
     except (LoadFailed, Void, AssertionError, RuntimeError, TimeoutError) as failure:
         print(f"bench: not measured: {failure}", *getattr(failure, "__notes__", ()), sep="\n", file=sys.stderr)
         return 1
     print()
-    show([figure for leg in chosen for figure in leg.figures], sys.stdout)
+    if given.million:
+        print(f"Both are this relay: with {MANY:,} messages queued, and with {FEW:,}.")
+        show(million, sys.stdout, sides=("many", "few"))
+    else:
+        show([figure for leg in chosen for figure in leg.figures], sys.stdout)
     return 0
 
 
@@ -74,6 +84,7 @@ def _parser(legs: Sequence[Leg]) -> argparse.ArgumentParser:
                 raise argparse.ArgumentTypeError(f"there is no leg {name!r}; there are {', '.join(sorted(names))}")
         return wanted
 
+    parser.add_argument("--million", action="store_true", help=f"instead: what {MANY:,} messages in the queue cost")
     parser.add_argument("--only", type=chosen, metavar="LEG,...", help="these legs alone")
     return parser
 

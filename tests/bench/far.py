@@ -39,9 +39,7 @@ class Far:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+        self.stop()
         self._near.__exit__(kind, error, trace)
 
     def start(self) -> None:
@@ -50,6 +48,13 @@ class Far:
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n", "the proxy did not come up"
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+        self._near.stop()
 
     def count(self) -> int:
         return self._near.count()

@@ -53,9 +53,9 @@ class Figure:
         return None
 
 
-def show(figures: list[Figure], out: TextIO, *, beside: str = "Postfix") -> None:
-    """The table, then the goals that were missed; `beside` is who or what stands in the second column."""
-    header = ("what", "ours", beside, "ratio", "goal", "", f"runs: ours | {beside}")
+def show(figures: list[Figure], out: TextIO, *, sides: tuple[str, str] = ("ours", "Postfix")) -> None:
+    """The table, then the goals that were missed; `sides` are the heads of the two columns."""
+    header = ("what", *sides, "ratio", "goal", "", f"runs: {' | '.join(sides)}")
     rows = [header, *(_row(figure) for figure in figures if figure.ours or figure.theirs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     for row in rows:

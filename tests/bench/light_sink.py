@@ -37,22 +37,26 @@ class LightSink:
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="light-sink-")
         self._counter = Path(self._directory.name) / "count"
-        self._counter.write_text("0")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+        self.stop()
         self._directory.cleanup()
 
     def start(self) -> None:
+        self._counter.write_text("0")
         command = [sys.executable, "-m", "tests.bench.light_sink", str(self.port), str(self._counter)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n", "the sink did not come up"
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
 
     def count(self) -> int:
         return int(self._counter.read_text())
