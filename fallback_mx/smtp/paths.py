@@ -24,7 +24,9 @@ MAX_LABEL = 63
 _LETTER = r"[A-Za-z0-9]"
 _ATOM = r"[A-Za-z0-9_+=-]+"
 # What nearly all mail has: nothing in it is quoted, routed, Unicode or long.
-_COMMON_PATH = rf"<((?!-){_ATOM}(?:\.{_ATOM})*)@({_LETTER}+(?:-+{_LETTER}+)*(?:\.{_LETTER}+(?:-+{_LETTER}+)*)*)>(?![^ ])"
+_COMMON_PATH = (
+    rf"<((?!-){_ATOM}(?:\.{_ATOM})*)@({_LETTER}+(?:-+{_LETTER}+)*(?:\.{_LETTER}+(?:-+{_LETTER}+)*)*)>(?![^ ])"
+)
 _COMMON_FROM = re.compile(rf"(?i:FROM):{_COMMON_PATH}")
 _COMMON_TO = re.compile(rf"(?i:TO):{_COMMON_PATH}")
 

@@ -11,14 +11,20 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy import BindParameter, Connection, CursorResult, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.visitors import iterate
 
 Values = tuple[object, ...]
 
 
 class Prepared:
+    """A statement whose every value is bound by one of `names`, each of them once."""
+
     def __init__(self, statement: Executable, *names: str) -> None:
+        # A constant that SQLAlchemy would bind by itself (`column == 0`) has no place in a row: it is to be a literal.
+        bound = [each.key for each in iterate(statement) if isinstance(each, BindParameter)]  # type: ignore[arg-type]
+        assert sorted(bound) == sorted(names), f"bound are {bound}, named {names}"
         self._names = names
         self._statement = statement
         self._compiled: dict[str, tuple[str, bool]] = {}
