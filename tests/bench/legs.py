@@ -52,11 +52,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Leg:
-    """`run` measures once and adds what it found to the figures, which it is given in order."""
+    """`run` measures once and adds what it found to the figures, which it is given in order.
+
+    `is_steady`: what else the machine does hardly tells in it, so that a short bench runs it once.
+    """
 
     name: str
     figures: tuple[Figure, ...]
     run: Callable[..., None]
+    is_steady: bool = False
 
 
 def accept(setting: Setting, reused: Figure, apiece: Figure) -> None:
@@ -198,6 +202,7 @@ def all_legs() -> list[Leg]:
                 Figure(f"drain, {delay}, round trips a message", "", below=1.1),
             ),
             drain_far,
+            is_steady=True,
         ),
         Leg(
             "drain-large",
@@ -215,7 +220,8 @@ def all_legs() -> list[Leg]:
                 Figure("memory, shared pages counted once", "MB"),
             ),
             flight,
+            is_steady=True,
         ),
-        Leg("idle", (Figure("memory, 2,000 idle connections more", "MB", below=100),), idle),
+        Leg("idle", (Figure("memory, 2,000 idle connections more", "MB", below=100),), idle, is_steady=True),
         Leg("first", (Figure("first answer to first delivery", "s", below=FIRST_DELIVERY_SECONDS),), first),
     ]
