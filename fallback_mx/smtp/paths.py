@@ -30,12 +30,13 @@ _COMMON_PATH = (
 _COMMON_FROM = re.compile(rf"(?i:FROM):{_COMMON_PATH}")
 _COMMON_TO = re.compile(rf"(?i:TO):{_COMMON_PATH}")
 
-_WIDE = r"\x80-\U0010ffff"
-_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]"
-_LABEL = rf"[A-Za-z0-9{_WIDE}]+(?:-+[A-Za-z0-9{_WIDE}]+)*"
+# Classes that are beyond ASCII too are written as what they leave out: to compile them so takes a tenth of the time.
+_ATEXT = r"[^\x00-\x20\"(),.:;<>@\[\\\]\x7f]"
+_LET_DIG = r"[^\x00-/:-@\[-`{-\x7f]"
+_LABEL = rf"{_LET_DIG}+(?:-+{_LET_DIG}+)*"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
-_QUOTED = rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_WIDE}]|\\[\x20-\x7e])*"'
+_QUOTED = r'"(?:[^\x00-\x1f"\\\x7f]|\\[\x20-\x7e])*"'
 _LITERAL = r"\[[0-9A-Za-z.:]+\]"
 _PATH = re.compile(
     rf"<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?(?P<local>{_DOT_STRING}|{_QUOTED})(?:@(?P<domain>{_DOMAIN}|{_LITERAL}))?>"
@@ -139,7 +140,7 @@ def _could_be_followed(local: str) -> bool:
 
 
 def _narrow(local: str) -> str:
-    """As a server may take it that sees a wide solidus for a narrow one, and nothing of what does not show by itself."""
+    """As a server may take it that takes a wide solidus for a narrow one, and drops what does not show by itself."""
     local = unicodedata.normalize("NFKC", local).translate(_LOOKALIKES)
     return "".join(
         each for each in local if unicodedata.category(each) not in {"Cf", "Mn", "Me"} and each not in _FILLERS
