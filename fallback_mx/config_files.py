@@ -17,6 +17,8 @@ from fallback_mx.config_problems import Problem
 
 _CERTIFICATE = ("tls_certificate", "tls_key")
 _SQLITE = "sqlite:///"
+# Made by systemd when it starts the unit (StateDirectory).
+_OF_THE_UNIT = Path("/var/lib/fallback-mx")
 
 
 def of_files(config: Config) -> list[Problem]:
@@ -54,6 +56,8 @@ def _of_directory(url: str) -> Iterator[Problem]:
     if not url.startswith(_SQLITE):
         return
     directory = Path(url.removeprefix(_SQLITE).partition("?")[0]).parent
+    if directory == _OF_THE_UNIT:
+        return
     if not directory.is_dir():
         yield Problem("storage.url", f"{directory} is no directory", f"mkdir {directory}, or write another path")
     elif not os.access(directory, os.W_OK | os.X_OK):
