@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from fallback_mx.config_fields import Endpoint
+from fallback_mx.config_next_hops import hosts_of
 from fallback_mx.config_problems import Problem
 from fallback_mx.config_unfit import quoted
 from fallback_mx.domains import normalised
@@ -129,17 +130,18 @@ def of_lists(zones: Sequence[str]) -> list[Problem]:
 
 def of_loops(tables: Tables, hostname: str, listen: Sequence[Endpoint]) -> list[Problem]:
     """A primary that is this very service: mail would go round until its hop count ends it."""
-    problems = []
-    for index, table in enumerate(tables):
-        host, port = table.get("host"), table.get("port", 25)
-        if not isinstance(host, str):
-            continue
+    return [
+        Problem(
+            f"primary[{index}].{name}",
+            f"{quoted(host)} port {port} is where this service itself listens",
+            "write the name or address of the primary",
+        )
+        for index, table in enumerate(tables)
+        for name, host, port in hosts_of(table)
         if any(
             _reaches(host.lower().removesuffix("."), hostname, endpoint) for endpoint in listen if endpoint.port == port
-        ):
-            wrong = f"{quoted(host)} port {port} is where this service itself listens"
-            problems.append(Problem(f"primary[{index}].host", wrong, "write the name or address of the primary"))
-    return problems
+        )
+    ]
 
 
 def _reaches(host: str, hostname: str, endpoint: Endpoint) -> bool:

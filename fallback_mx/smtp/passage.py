@@ -19,7 +19,7 @@ from fallback_mx.smtp.through import Through
 
 if TYPE_CHECKING:
     from fallback_mx.smtp.dial import DialSettings
-    from fallback_mx.smtp.route import MxRoute, NextHop, StaticRoute
+    from fallback_mx.smtp.route import Destination, Route
 
 READY_SECONDS = 5.0
 
@@ -33,27 +33,12 @@ class Crowded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PassageSettings:
-    """How the primary is reached. Without `hops` its hosts are found by the MX records of `domain`."""
+    """How the primary is reached."""
 
     dial: DialSettings
-    hops: tuple[NextHop, ...] = ()
-    domain: str = ""
-    port: int = 25
+    destination: Destination
     max_connections: int = 5
     ready_seconds: float = READY_SECONDS
-
-    def route(self) -> StaticRoute | MxRoute:
-        # Imported by who plays mail through, and not by every process that takes mail in: DNS is a third of its size.
-        from fallback_mx.smtp.route import MxRoute, Ourselves, StaticRoute
-
-        if self.hops:
-            return StaticRoute(self.hops)
-        import random
-
-        import dns.asyncresolver
-
-        ourselves = Ourselves(frozenset({self.dial.hello_name}))
-        return MxRoute(self.domain, ourselves, dns.asyncresolver.Resolver(), random.random, self.port)
 
 
 class Passage:
@@ -65,7 +50,7 @@ class Passage:
         self.settings = settings
         self._observe = observe
         self._clock = clock
-        self._route: StaticRoute | MxRoute | None = None
+        self._route: Route | None = None
         self._open: set[Through] = set()
         self._opening = 0
 
@@ -91,17 +76,18 @@ class Passage:
         except TimeoutError:
             raise NoConnection("connect", f"not ready within {self.settings.ready_seconds:g} s") from None
         except NoConnection as failure:
-            # Trouble with the way to the primary (DNS) is no observation of the primary.
-            if failure.phase != "route":
+            # Trouble with the way to the primary (DNS), or of our own, is no observation of the primary.
+            if not failure.is_ours:
                 self._observe(Observation(False, at, failure.phase, failure.detail, loop.time() - started))
             raise
         self._observe(Observation(True, at, "ehlo", through.host, loop.time() - started))
         return through
 
     async def _dial(self) -> Through:
+        # Imported by who plays mail through, and not by every process that takes mail in: DNS is a third of its size.
         from fallback_mx.smtp.dial import open_first
 
-        self._route = self._route or self.settings.route()
+        self._route = self._route or self.settings.destination.route()
         return Through(*await open_first(await self._route.next_hops(), self.settings.dial))
 
     def failed(self, detail: str) -> None:

@@ -4,105 +4,19 @@ Each reply belongs to the oldest command still waiting for one. A reply that not
 has no end, or that the command cannot get (a 250 to DATA, a 354 to MAIL) breaks the connection: from then on nobody
 could say which reply is whose. What was waiting then learns that it gets none, and is deferred by whoever asked.
 
-`ReplyReader` and the table `Step` know no socket. `Pipeline` is the asyncio protocol that takes over a transport once
-aiosmtplib, which sends one command at a time, has done connection, EHLO and STARTTLS on it.
+What may be said to which command stands in fallback_mx.smtp.steps.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Sequence
 
 from fallback_mx.rules.disposition import Reply
-
-MAX_LINE_OCTETS = 4096
-MAX_REPLY_OCTETS = 32 * 1024
-MAX_TEXT = 1000
-
-
-class Step(Enum):
-    """A command that awaits a reply: the first digits it may have (RFC 5321, section 4.3.2), and whose time it gets."""
-
-    MAIL = ("MAIL", "245", "command")
-    RCPT = ("RCPT", "245", "command")
-    DATA = ("DATA", "345", "data")
-    CONTENT = ("the content", "245", "final")
-    RSET = ("RSET", "245", "command")
-    QUIT = ("QUIT", "245", "quit")
-
-    def __init__(self, label: str, first_digits: str, timeout: str) -> None:
-        self.label = label
-        self.first_digits = first_digits
-        self.timeout = timeout
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds to wait, after RFC 5321, section 4.5.3.2; the banner's minute leaves room for tarpits of 30 s."""
-
-    connect: float = 30.0
-    banner: float = 60.0
-    command: float = 300.0
-    data: float = 120.0
-    block: float = 180.0
-    final: float = 600.0
-    quit: float = 5.0
-
-
-class Garbled(Exception):
-    """What the server sent is not a reply."""
-
-
-class ReplyReader:
-    """Octets in, whole replies out."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._lines: list[bytes] = []
-        self._code = b""
-        self._octets = 0
-
-    def feed(self, data: bytes) -> Iterator[Reply]:
-        """The replies that these octets complete. Raises Garbled behind those that were sound."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            reply = self._line(line.rstrip(b"\r"))
-            if reply is not None:
-                yield reply
-        if len(self._rest) > MAX_LINE_OCTETS:
-            raise Garbled("a reply line without an end")
-
-    def _line(self, line: bytes) -> Reply | None:
-        code, mark = line[:3], line[3:4]
-        is_reply = len(code) == 3 and code.isdigit() and b"200" <= code < b"600" and mark in b" -"
-        if not is_reply or len(line) > MAX_LINE_OCTETS or (self._lines and code != self._code):
-            raise Garbled(f"not a reply: {printable(line)[:100]}")
-        self._octets += len(line)
-        if self._octets > MAX_REPLY_OCTETS:
-            raise Garbled("a reply without an end")
-        text = line[4:].strip()
-        lines: tuple[str, ...] = ()
-        if mark == b"-" or self._lines:
-            self._code = code
-            self._lines.append(text)
-            if mark == b"-":
-                return None
-            lines = tuple(map(printable, self._lines))
-            text = b" ".join(filter(None, self._lines))
-            self._lines.clear()
-        self._octets = 0
-        return Reply(int(code), printable(text)[:MAX_TEXT], lines)
-
-
-def printable(octets: bytes) -> str:
-    """As text that is safe to store and to show: anything that is not printable is escaped."""
-    text = octets.decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+from fallback_mx.smtp.replies import Garbled, ReplyReader
+from fallback_mx.smtp.steps import Step, Timeouts
 
 
 class Exchange:
@@ -156,6 +70,7 @@ class Pipeline(asyncio.Protocol):
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Future[None] | None = None
+        self._is_switching = False
         transport.set_protocol(self)
 
     # Out --------------------------------------------------------------------------------------------------------
@@ -198,11 +113,24 @@ class Pipeline(asyncio.Protocol):
         if not self._waiting:
             self._set_deadline(None)
 
+    async def converse(self, step: Step, line: bytes) -> Reply | None:
+        """Push one command and wait for its reply; None where none came."""
+        exchange = self.expect([step])
+        self.push(line)
+        await exchange.wait()
+        return exchange.replies[0] if exchange.replies else None
+
     def quit(self) -> None:
         """Leave in order, and close once the server has said goodbye (RFC 5321, section 4.1.1.10)."""
         goodbye = self.expect([Step.QUIT])
         self.push(b"QUIT\r\n")
         goodbye.then(self.close)
+
+    async def leave(self) -> None:
+        """The same, and wait until it is done."""
+        if self.broken is None:
+            await self.converse(Step.QUIT, b"QUIT\r\n")
+            self.close()
 
     def close(self) -> None:
         """End the connection in order: what was written is still sent."""
@@ -216,15 +144,39 @@ class Pipeline(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.abort()
 
+    # TLS --------------------------------------------------------------------------------------------------------
+
+    async def encrypt(self, context: ssl.SSLContext, server_name: str, seconds: float) -> ssl.SSLObject:
+        """Go on under TLS, now that the server has agreed to it. Raises OSError, of which ssl.SSLError is one.
+
+        What came in clear behind the reply to STARTTLS is thrown away (RFC 3207, section 4.2; FAULTS 29).
+        """
+        encrypted = await self._loop.start_tls(
+            self._transport, self, context, server_hostname=server_name, ssl_handshake_timeout=seconds
+        )
+        if encrypted is None:
+            raise ConnectionResetError("the server closed the connection")
+        self._transport = encrypted
+        self._is_switching = False
+        found: ssl.SSLObject = encrypted.get_extra_info("ssl_object")
+        return found
+
     # In ---------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self.broken is not None:
             return
+        if self._is_switching:
+            # Nothing is read until the handshake is over: under TLS it speaks without having been asked.
+            self.abort("a reply that nothing asked for")
+            return
         try:
             for reply in self._reader.feed(data):
                 self._pair(reply)
                 if self.broken is not None:
+                    return
+                if self._is_switching:
+                    self._reader = ReplyReader()
                     return
         except Garbled as garbled:
             self.abort(str(garbled))
@@ -241,7 +193,10 @@ class Pipeline(asyncio.Protocol):
         elif str(reply.code)[0] not in self._waiting[0][1].first_digits:
             self.abort(f"{reply} is no reply to {self._waiting[0][1].label}")
         else:
-            exchange, _ = self._waiting.popleft()
+            exchange, step = self._waiting.popleft()
+            if step is Step.STARTTLS and reply.is_success:
+                self._is_switching = True
+                self._transport.pause_reading()
             self._arm()
             exchange.add(reply)
 
@@ -295,5 +250,5 @@ class Pipeline(asyncio.Protocol):
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
             return
-        awaited = f"the reply to {self._waiting[0][1].label}" if self._waiting else "room to write"
+        awaited = self._waiting[0][1].awaited if self._waiting else "room to write"
         self.abort(f"timeout waiting for {awaited}")

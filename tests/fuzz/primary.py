@@ -14,9 +14,10 @@ from enum import Enum, auto
 from typing import Any
 
 from fallback_mx.rules.disposition import NoConnection
-from fallback_mx.smtp.courier import Greeting
+from fallback_mx.smtp.offered import Greeting
 from fallback_mx.smtp.passage import Crowded
-from fallback_mx.smtp.pipeline import Pipeline, Timeouts
+from fallback_mx.smtp.pipeline import Pipeline
+from fallback_mx.smtp.steps import Timeouts
 from fallback_mx.smtp.through import Through
 
 TIMEOUTS = Timeouts(command=3.0, data=3.0, block=3.0, final=3.0, quit=1.0)

@@ -11,11 +11,12 @@ import trustme
 import uvloop
 
 from fallback_mx.rules.disposition import NoConnection, Reply
-from fallback_mx.smtp.courier import Greeting
-from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect, connect_first
-from fallback_mx.smtp.pipeline import Timeouts
+from fallback_mx.smtp.dial import DialSettings, connect, connect_first
+from fallback_mx.smtp.offered import Greeting
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import Act, Answer, Sink
+from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.tls_policy import TlsPolicy
 from tests.fakes.parcels import TRACE, MemoryParcel
 from tests.fakes.raw_server import Talk, black_hole, closed_port, raw_server
 

@@ -9,7 +9,8 @@ import dns.rcode
 import pytest
 
 from fallback_mx.rules.disposition import NoConnection
-from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
+from fallback_mx.smtp.ourselves import Ourselves
+from fallback_mx.smtp.route import MxRoute, NextHop, StaticRoute
 from tests.fakes.dns import NameServer, Records, resolver_for
 
 BY_NAME = Ourselves(frozenset({"mx2.example.test"}))
@@ -62,7 +63,7 @@ def test_the_most_preferred_host_comes_first() -> None:
 
 def test_a_host_brings_its_addresses_of_both_families() -> None:
     [hop] = hops(NameServer(mx("10 mail.example.test.")))
-    assert hop == NextHop("mail.example.test", 25, ("2001:db8::1", "192.0.2.1"))
+    assert (hop.host, hop.port, hop.addresses) == ("mail.example.test", 25, ("2001:db8::1", "192.0.2.1"))
 
 
 by_name_or_address = pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_equals_come_in_an_order_of_chance() -> None:
 
 def test_a_domain_without_mx_is_its_own_next_hop() -> None:
     [hop] = hops(NameServer({("example.test.", "A"): ["192.0.2.9"]}))
-    assert hop == NextHop("example.test", 25, ("192.0.2.9",))
+    assert (hop.host, hop.addresses) == ("example.test", ("192.0.2.9",))
 
 
 def test_a_host_without_an_address_leaves_the_others() -> None:

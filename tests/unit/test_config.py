@@ -54,7 +54,7 @@ def test_text_becomes_durations_and_octets(written):
 
 
 def test_domains_are_compared_in_one_form(written):
-    text = '[[primary]]\nname = "main"\ndomains = ["Example.ORG.", "MÜLLER.example", "straße.example"]\n'
+    text = PRIMARY.replace('"example.org"', '"Example.ORG.", "MÜLLER.example", "straße.example"')
     domains = load(written(text), environ={}).primaries[0].domains
     assert domains == ("example.org", "xn--mller-kva.example", "xn--strae-oqa.example")
 
@@ -308,7 +308,7 @@ PRIMARY_MISTAKES = [
     ("greylist = 5", 'primary[0].greylist: is a number without a unit: 5; '
      'write a duration in quotes, for example "5s"'),
     ('tls = "yes"', 'primary[0].tls: "yes" is not known here; '
-     'write "opportunistic", "none", "require" or "verify"'),
+     'write "opportunistic", "none", "require", "verify" or "dane"'),
     ('on_refusal = "bounce"', 'primary[0].on_refusal: "bounce" is not known here; write "hold" or "discard"'),
     ('on_expiry = 5', 'primary[0].on_expiry: 5 is not known here; write "hold" or "discard"'),
     ("fall = 0", "primary[0].fall: 0 is too small; write 1 or more"),
