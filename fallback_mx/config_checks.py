@@ -130,18 +130,15 @@ def of_lists(zones: Sequence[str]) -> list[Problem]:
 
 def of_loops(tables: Tables, hostname: str, listen: Sequence[Endpoint]) -> list[Problem]:
     """A primary that is this very service: mail would go round until its hop count ends it."""
-    return [
-        Problem(
-            f"primary[{index}].{name}",
-            f"{quoted(host)} port {port} is where this service itself listens",
-            "write the name or address of the primary",
-        )
-        for index, table in enumerate(tables)
-        for name, host, port in hosts_of(table)
-        if any(
-            _reaches(host.lower().removesuffix("."), hostname, endpoint) for endpoint in listen if endpoint.port == port
-        )
-    ]
+    problems = []
+    for index, table in enumerate(tables):
+        for name, host, port in hosts_of(table):
+            bare = host.lower().removesuffix(".")
+            if any(_reaches(bare, hostname, endpoint) for endpoint in listen if endpoint.port == port):
+                wrong = f"{quoted(host)} port {port} is where this service itself listens"
+                write = "write the name or address of the primary"
+                problems.append(Problem(f"primary[{index}].{name}", wrong, write))
+    return problems
 
 
 def _reaches(host: str, hostname: str, endpoint: Endpoint) -> bool:

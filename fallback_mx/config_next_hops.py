@@ -141,7 +141,8 @@ def _of_login(table: Mapping[str, Any], key: str) -> Iterator[Problem]:
             yield Problem(f"{key}.{absent}", f"is missing while {here} is set", "write both, or neither")
     if "username" not in table:
         return
-    if table.get("tls") == "none" and not all(_is_here(host) for _, host, _ in hosts_of(table)):
+    hosts = hosts_of(table)
+    if table.get("tls") == "none" and not (hosts and all(_is_here(host) for _, host, _ in hosts)):
         wrong = 'is "none" while username is set: the password is not sent in clear to another machine'
         yield Problem(f"{key}.tls", wrong, 'write tls = "require", or better "verify"')
     if table.get("announce_client") == "xclient":

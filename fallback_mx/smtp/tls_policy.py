@@ -101,8 +101,9 @@ def _verifying_by(ca_file: Path | None) -> ssl.SSLContext:
         # A file that has been renewed is read again.
         return _verifying(ca_file, ca_file.stat().st_mtime_ns)
     except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no PEM certificates"
-        raise NoConnection("ours", f"tls_ca_file {ca_file}: {str(reason).lower()}") from None
+        is_read = isinstance(error, ssl.SSLError)
+        reason = "it holds no PEM certificates" if is_read else str(error.strerror).lower()
+        raise NoConnection("ours", f"tls_ca_file {ca_file}: {reason}") from None
 
 
 @functools.lru_cache(maxsize=32)
