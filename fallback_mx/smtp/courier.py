@@ -56,7 +56,8 @@ class Courier:
         self.greeting = greeting
         self._pipeline = pipeline
         self._introduction = Introduction(pipeline, greeting) if announce is Announce.XCLIENT else None
-        self._is_forwarding = announce is Announce.XFORWARD and "xforward" in greeting.extensions
+        self._forwards = greeting.offered.words("xforward") if announce is Announce.XFORWARD else frozenset()
+        self._forward_refusals = 0
         self._doubts = doubts
         self._is_chunking_tried = False
         self._announced: Envelope | None = None
@@ -126,8 +127,8 @@ class Courier:
 
     def _said(self, message: Message) -> list[tuple[Step, bytes]]:
         said = commands(message, self.greeting.extensions, with_data=not self._is_chunked(message))
-        if self._is_forwarding:
-            line = forwarded.xforward(message, self.greeting.offered.words("xforward"))
+        if self._forwards and self._forward_refusals < 2:
+            line = forwarded.xforward(message, self._forwards, is_narrow=self._forward_refusals > 0)
             said[:0] = [(Step.XFORWARD, line)] if line else []
         return said
 
@@ -144,7 +145,7 @@ class Courier:
         else:
             envelope = await self._envelope_in_turn(parcel)
         self._seconds += asyncio.get_running_loop().time() - started
-        self._is_forwarding = self._is_forwarding and envelope.is_forwarded
+        self._forward_refusals += not envelope.is_forwarded
         return envelope
 
     async def _envelope_in_turn(self, parcel: Parcel) -> Envelope:

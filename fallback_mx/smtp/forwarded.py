@@ -3,7 +3,8 @@
 XFORWARD goes into the primary's log: it may stand before every MAIL, in the same write. XCLIENT has the primary treat
 the session as the client's own, with its own rules for it: the server greets anew, and EHLO has to be said again. What
 a server does not offer is not said to it, attribute by attribute. Values are xtext (RFC 3461, section 4); what is not
-known, or cannot stand there, is [UNAVAILABLE]. The client's name is never looked up here, so it always is.
+known, or cannot stand there, is [UNAVAILABLE]. The client's name is never looked up here, so it always is. So is an
+IPv6 address where `is_narrow`: a Postfix that has IPv6 switched off calls every such address a syntax error.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class Announce(StrEnum):
     XCLIENT = "xclient"
 
 
-def xforward(message: Message, attributes: Set[str]) -> bytes:
+def xforward(message: Message, attributes: Set[str], *, is_narrow: bool = False) -> bytes:
     """The command for this message, empty where nothing is offered. `attributes` are in capitals."""
     told = {
         "NAME": UNAVAILABLE,
-        "ADDR": _address(message),
+        "ADDR": _address(message, is_narrow),
         "PORT": UNAVAILABLE,
         "PROTO": _protocol(message),
         "HELO": message.helo,
@@ -45,11 +46,11 @@ def xforward(message: Message, attributes: Set[str]) -> bytes:
     return _line("XFORWARD", told, attributes)
 
 
-def xclient(message: Message, attributes: Set[str]) -> bytes:
+def xclient(message: Message, attributes: Set[str], *, is_narrow: bool = False) -> bytes:
     """The same, for XCLIENT."""
     told = {
         "NAME": UNAVAILABLE,
-        "ADDR": _address(message),
+        "ADDR": _address(message, is_narrow),
         "PORT": UNAVAILABLE,
         "PROTO": _protocol(message),
         "HELO": message.helo,
@@ -69,9 +70,11 @@ def _xtext(value: str) -> str:
     return coded if len(coded) <= CODED_LIMIT else UNAVAILABLE
 
 
-def _address(message: Message) -> str:
+def _address(message: Message, is_narrow: bool) -> str:
     address = message.client_address
-    return f"IPV6:{address}" if ":" in address else address
+    if ":" not in address:
+        return address
+    return UNAVAILABLE if is_narrow else f"IPV6:{address}"
 
 
 def hello_name(message: Message) -> str:

@@ -25,29 +25,36 @@ class Introduction:
         self._greeting = greeting
         self._attributes = greeting.offered.words("xclient")
         self._made = b""
+        self._is_narrow = False
 
     def is_made_for(self, message: Message) -> bool:
         """Whether the server takes us for this message's client already."""
-        return forwarded.xclient(message, self._attributes) == self._made
+        return self._line(message) == self._made
+
+    def _line(self, message: Message) -> bytes:
+        return forwarded.xclient(message, self._attributes, is_narrow=self._is_narrow)
 
     async def make(self, message: Message) -> Greeting | None:
         """Have the server take us for this message's client. What it offers to that client; None where nothing changed.
 
-        Where it refuses the connection is broken.
+        Where it refuses the connection is broken. It is over, too, where another client cannot be told any more:
+        Postfix asks whether the client that it takes us for may say XCLIENT.
         """
-        line = forwarded.xclient(message, self._attributes)
-        if line == self._made or self._pipeline.broken is not None:
+        if self.is_made_for(message) or self._pipeline.broken is not None:
             return None
         if self._made and "xclient" not in self._greeting.extensions:
-            self._pipeline.abort("XCLIENT is not offered any more")
+            await self._pipeline.leave()
             return None
-        reply = await self._pipeline.converse(Step.XCLIENT, line)
+        reply = await self._pipeline.converse(Step.XCLIENT, self._line(message))
+        if reply is not None and reply.code == 501 and not self._is_narrow:
+            self._is_narrow = True
+            reply = await self._pipeline.converse(Step.XCLIENT, self._line(message))
         if not self._is_good("XCLIENT", reply):
             return None
         reply = await self._hello(message)
         if reply is None or not self._is_good("EHLO after XCLIENT", reply):
             return None
-        self._made = line
+        self._made = self._line(message)
         offer = offered.read(reply)
         self._greeting = replace(self._greeting, extensions=offer.extensions, offered=offer, said=str(reply))
         return self._greeting

@@ -25,7 +25,13 @@ class Identity:
         issued = issuer.issue_cert(*names, **dates)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         issued.configure_cert(self.context)
+        self.key_and_chain = issued.private_key_and_cert_chain_pem.bytes()
         self.chain = [ssl.PEM_cert_to_DER_cert(pem.bytes().decode()) for pem in issued.cert_chain_pems]
+
+    @staticmethod
+    def stranger() -> trustme.CA:
+        """An authority that nobody knows."""
+        return trustme.CA()
 
     @property
     def certificate(self) -> bytes:

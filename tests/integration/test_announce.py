@@ -86,7 +86,7 @@ def test_a_server_without_pipelining_is_told_in_turn() -> None:
 
 @pytest.mark.parametrize("extensions", [("8BITMIME", XFORWARD), ("8BITMIME", "PIPELINING", XFORWARD)])
 @pytest.mark.parametrize("answer", ["550 5.7.0 Not from you", "451 4.3.0 Not now"])
-def test_mail_goes_without_it_where_xforward_is_refused_and_it_is_not_said_again(
+def test_mail_goes_without_it_where_xforward_is_refused_and_it_is_tried_twice(
     extensions: tuple[str, ...], answer: str
 ) -> None:
     sink = TrustingSink(replies={"xforward": answer})
@@ -97,7 +97,7 @@ def test_mail_goes_without_it_where_xforward_is_refused_and_it_is_not_said_again
         return [await courier.deliver(parcel) for parcel in parcels]
 
     assert codes(with_courier(sink, one_by_one, telling(Announce.XFORWARD))) == [250, 250, 250]
-    assert verbs(sink).count("XFORWARD") == 1
+    assert verbs(sink).count("XFORWARD") == 2
 
 
 def test_a_refused_mail_behind_xforward_is_the_messages_own() -> None:
@@ -118,6 +118,22 @@ def test_a_connection_that_ends_at_the_next_messages_xforward_leaves_that_messag
     sink = TrustingSink(XFORWARD, replies={"xforward": second_time})
     first, second = deliver(sink, Parcel(), Parcel(), settings=telling(Announce.XFORWARD))
     assert (first.untouched, second.untouched) == (False, True)
+
+
+def no_ipv6(_: TrustingSession, argument: str) -> str | None:
+    return "501 5.5.4 Bad ADDR syntax" if "IPV6:" in argument else None
+
+
+def test_a_server_that_does_not_know_ipv6_is_told_of_all_others() -> None:
+    sink = TrustingSink(XFORWARD, replies={"xforward": no_ipv6})
+    parcels = [Parcel("2001:db8::1"), Parcel("2001:db8::2"), Parcel("192.0.2.1"), Parcel("192.0.2.2")]
+
+    async def one_by_one(courier: Courier) -> list[Delivery]:
+        return [await courier.deliver(parcel) for parcel in parcels]
+
+    assert codes(with_courier(sink, one_by_one, telling(Announce.XFORWARD))) == [250] * 4
+    said = [line.split(b" ")[2] for line in sink.commands if line.startswith(b"XFORWARD")]
+    assert said == [b"ADDR=IPV6:2001:db8::1", b"ADDR=[UNAVAILABLE]", b"ADDR=192.0.2.1", b"ADDR=192.0.2.2"]
 
 
 # XCLIENT -----------------------------------------------------------------------------------------------------------
@@ -172,6 +188,15 @@ def test_a_message_is_deferred_where_its_client_cannot_be_told(answer: Act | str
     assert sink.message_count == 0
 
 
+def test_a_client_whose_address_the_server_does_not_know_is_one_without_an_address() -> None:
+    """Not ourselves: that would go round the rules for clients."""
+    sink = TrustingSink(XCLIENT, replies={"xclient": no_ipv6})
+    parcels = [Parcel("2001:db8::1"), Parcel("192.0.2.1"), Parcel("2001:db8::2")]
+    assert codes(deliver(sink, *parcels, settings=telling(Announce.XCLIENT))) == [250] * 3
+    said = [line.split(b" ")[2] for line in sink.commands if line.startswith(b"XCLIENT")]
+    assert said == [b"ADDR=IPV6:2001:db8::1", b"ADDR=[UNAVAILABLE]", b"ADDR=192.0.2.1", b"ADDR=[UNAVAILABLE]"]
+
+
 def test_a_message_is_never_brought_in_the_name_of_the_client_before_it() -> None:
     def only_the_first(_: TrustingSession, argument: str) -> str | None:
         return None if "192.0.2.1" in argument else "550 5.7.0 Not this one"
@@ -194,3 +219,4 @@ def test_where_the_client_may_not_be_changed_a_second_time_the_connection_ends()
 
     assert with_courier(sink, both, telling(Announce.XCLIENT)) == [False, True, False]
     assert sink.message_count == 1
+    assert sink.commands[-1] == b"QUIT"

@@ -475,7 +475,7 @@ def test_a_password_may_go_in_clear_to_this_very_machine(written):
     login = 'port = 2626\nusername = "x"\npassword_file = "/p"\ntls = "none"\n'
     assert load(written(PRIMARY.replace("mail.example.org", "127.0.0.1") + login), environ={})
     [problem] = problems_of(written(NO_HOST + login))
-    assert problem.startswith("primary[0].tls: is \"none\" while username is set")
+    assert problem.startswith('primary[0].tls: is "none" while username is set')
 
 
 def test_one_of_several_hosts_that_is_ourselves_is_refused(written):
