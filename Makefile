@@ -14,6 +14,8 @@
 # Another Python than python3: make PYTHON=python3.12 install
 
 PYTHON ?= python3
+# Where it is set every start of the program compiles it anew: half of what the tests take.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_VERSION := 26.3
 BIN := .venv/bin
 # Debian packages: those that are to be installed, and those that exclude Postfix and are to be unpacked.

@@ -51,7 +51,7 @@ def other_migrations(directory: Path, *revisions: str) -> Migrations:
     (location / "env.py").write_text(ENVIRONMENT)
     for before, revision in zip((None, *revisions), revisions, strict=False):
         script = REVISION.format(revision=revision, before=before)
-        (location / "versions" / f"{revision}.py").write_text(script)
+        (location / "versions" / f"{revision}_tables.py").write_text(script)
     return Migrations(location, "other_version")
 
 
