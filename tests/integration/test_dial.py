@@ -258,6 +258,7 @@ def test_replies_sent_together_with_the_one_to_starttls_are_thrown_away() -> Non
     """FAULTS 29, our side: what came in clear must not be taken for the first replies under TLS."""
     sink = Sink(tls=server_context("127.0.0.1"), replies={"starttls": b"220 Go on\r\n250-evil.test\r\n250 EVIL\r\n"})
     met = greeting(sink, plain(TlsPolicy.OPPORTUNISTIC))
+    assert met.tls is not None
     assert "evil" not in met.extensions
 
 

@@ -216,6 +216,19 @@ def test_an_authority_that_a_record_names_does_not_speak_for_other_names_and_dat
     assert "certificate verify failed" in failure.detail
 
 
+def test_another_authority_than_the_record_names_is_refused() -> None:
+    identity = Identity(HOST)
+    stranger = ssl.PEM_cert_to_DER_cert(STRANGER.cert_pem.bytes().decode())
+    failure = dane_refusal(records(tlsa(2, 1, 1, stranger)), Sink(tls=identity.context))
+    assert "no certificate that it sent matches" in failure.detail
+
+
+def test_the_servers_own_certificate_is_no_authority() -> None:
+    identity = Identity(HOST)
+    failure = dane_refusal(records(tlsa(2, 1, 1, identity.certificate)), Sink(tls=identity.context))
+    assert "no certificate that it sent matches" in failure.detail
+
+
 def test_a_chain_that_only_shows_the_authority_is_not_believed() -> None:
     """Anybody can send a certificate of an authority along with one of another."""
     forged = Identity(HOST, issuer=STRANGER)
