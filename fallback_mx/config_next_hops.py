@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from fallback_mx.config_fields import address_of, host_of
 from fallback_mx.config_problems import Problem
@@ -98,8 +99,8 @@ def hosts_of(table: Mapping[str, Any]) -> list[tuple[str, str, object]]:
     for position, text in enumerate(_list(table, "hosts")):
         try:
             host = _next_host(text)
-        except Exception:  # noqa: S112 - reported where the value was read
-            continue
+        except PydanticCustomError:
+            continue  # reported where the value was read
         found.append((f"hosts[{position}]", host.host, host.port or port))
     return found
 

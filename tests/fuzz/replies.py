@@ -22,6 +22,9 @@ COMMANDS = (
     (Step.CONTENT, Step.MAIL, Step.RCPT, Step.DATA),
     (Step.RSET, Step.MAIL),
     (Step.QUIT,),
+    (Step.BANNER,),
+    (Step.XFORWARD, Step.MAIL, Step.RCPT, Step.DATA),
+    (Step.CHUNK, Step.CHUNK, Step.LAST_CHUNK, Step.RSET, Step.MAIL, Step.RCPT),
     (),
 )
 

@@ -135,6 +135,24 @@ def _phase_with(talk: Talk) -> str:
     return asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    "replies",
+    [
+        {"banner": b"220 sink.test\r\n250-sink.test\r\n250 EVIL\r\n", "ehlo": "550 Go away"},
+        {"ehlo": b"250-sink.test\r\n250 STARTTLS\r\n220 Go on\r\n"},
+        {"banner": b"354 Go on\r\n"},
+    ],
+    ids=["with the greeting", "with the answer to EHLO", "no answer"],
+)
+def test_a_reply_that_comes_too_early_is_never_taken_for_the_next_ones(replies: dict[str, Answer]) -> None:
+    """FAULTS 20."""
+    sink = Sink(replies=replies)
+    error = failure(sink, plain(TlsPolicy.OPPORTUNISTIC))
+    assert error.phase in {"banner", "ehlo"}
+    assert "a reply that nothing asked for" in error.detail or "is no reply to the greeting" in error.detail
+    assert sink.messages == []
+
+
 def test_control_characters_of_a_server_are_escaped() -> None:
     error = failure(Sink(replies={"banner": b"554 \x1b[31mred\xff\x00\r\n"}), plain(TlsPolicy.NONE))
     assert error.detail == r"554 \x1b[31mred\xff\x00"
