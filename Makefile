@@ -6,7 +6,7 @@
 #   make test      every test that needs no Debian package and no root
 #   make check     lint, format, types, architecture
 #   make peers     the tests with real mail servers (Debian packages; names those that are missing)
-#   make bench     this relay and Postfix side by side (BENCH_SHORT=1 for a short run)
+#   make bench     this relay and Postfix side by side (BENCH_SHORT=1 for a short run, BENCH="--only idle", "--million")
 #   make fuzz      coverage-guided fuzzing, FUZZ_SECONDS (60) in all (Linux on x86-64; make test asks the same elsewhere)
 #   make dist      the wheel, in dist/
 #   make lock      constraints.txt anew, from the newest releases that pyproject.toml allows
@@ -76,7 +76,7 @@ peers: install
 	$(BIN)/python -m pytest tests/peers
 
 bench: install
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(BENCH)
 
 fuzz: install
 	$(BIN)/python -m pip install --quiet --group fuzz

@@ -24,6 +24,8 @@ from mxqueue.errors import QueueError
 
 TICK_SECONDS = 1.0
 EXPIRY_SECONDS = 60.0
+# What outcomes have, once no more of them come, to get on record: what does not is sent a second time.
+SETTLE_SECONDS = 10.0
 
 
 class Drain:
@@ -133,7 +135,7 @@ class Drain:
             for worker in self._workers:
                 worker.cancel()
             await asyncio.wait(self._workers)
-        await self._settler.finish(self._settings.grace_seconds)
+        await self._settler.finish(SETTLE_SECONDS)
         await self._give_back()
         for task in tasks:
             task.cancel()
@@ -214,7 +216,7 @@ class Drain:
                 await asyncio.wait(self._workers, timeout=self._settings.grace_seconds)
         finally:
             self._is_draining = False
-        await self._settler.finish(self._settings.grace_seconds)
+        await self._settler.finish(SETTLE_SECONDS)
         await self._give_back()
         self._events.drain_ended(self._settler.delivered - delivered, self._loop.time() - started)
 

@@ -10,12 +10,14 @@ What may be said to which command stands in fallback_mx.smtp.steps.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from fallback_mx.rules.disposition import Reply
-from fallback_mx.smtp.replies import Garbled, ReplyReader
+from fallback_mx.smtp.replies import MAX_REPLY_OCTETS, Garbled, ReplyReader
 from fallback_mx.smtp.steps import Step, Timeouts
 
 
@@ -57,11 +59,16 @@ class Exchange:
 
 
 class Pipeline(asyncio.Protocol):
-    """One connection. Once `broken` says why, nothing more is sent and no reply will come."""
+    """One connection. Once `broken` says why, nothing more is sent and no reply will come.
+
+    `farewell` is the reply with which the server ended it, asked or not: a 421, and while it `is_interruptible` any
+    refusal.
+    """
 
     def __init__(self, transport: asyncio.Transport, timeouts: Timeouts) -> None:
         self.broken: str | None = None
         self.farewell: Reply | None = None
+        self.is_interruptible = False
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._timeouts = timeouts
@@ -120,11 +127,12 @@ class Pipeline(asyncio.Protocol):
         await exchange.wait()
         return exchange.replies[0] if exchange.replies else None
 
-    def quit(self) -> None:
+    def quit(self) -> Exchange:
         """Leave in order, and close once the server has said goodbye (RFC 5321, section 4.1.1.10)."""
         goodbye = self.expect([Step.QUIT])
         self.push(b"QUIT\r\n")
         goodbye.then(self.close)
+        return goodbye
 
     async def leave(self) -> None:
         """The same, and wait until it is done."""
@@ -189,6 +197,10 @@ class Pipeline(asyncio.Protocol):
                 self._waiting.popleft()[0].add(reply)
             self.abort(str(reply))
         elif not self._waiting:
+            if self.is_interruptible and reply.code >= 400:
+                self.farewell = reply
+                self.abort(str(reply))
+                return
             self.abort(f"a reply that nothing asked for: {reply}")
         elif str(reply.code)[0] not in self._waiting[0][1].first_digits:
             self.abort(f"{reply} is no reply to {self._waiting[0][1].label}")
@@ -205,7 +217,18 @@ class Pipeline(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.is_interruptible and self.broken is None:
+            self._hear_last_words()
         self._break(f"connection lost: {exc}" if exc else "the server closed the connection")
+
+    def _hear_last_words(self) -> None:
+        """Read what the server said before it closed with some of our content unread. That is a reset, and where it is
+        our writing that meets it first nobody reads any more."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is None or self._transport.get_extra_info("sslcontext") is not None:
+            return
+        with contextlib.suppress(OSError):
+            self.data_received(os.read(connection.fileno(), MAX_REPLY_OCTETS))
 
     def pause_writing(self) -> None:
         self._room = self._loop.create_future()

@@ -1,7 +1,6 @@
-"""Octets in, whole replies out (RFC 5321, section 4.2).
+"""The replies of a server, out of the octets in which they arrive (RFC 5321, section 4.2). No socket is known here.
 
-What is no reply, or has no end, raises Garbled: whoever reads can then no longer say which reply is whose. Nothing here
-knows a socket.
+What is no reply, or has no end, raises Garbled, and what is held until a reply is whole is bounded.
 """
 
 from __future__ import annotations

@@ -18,17 +18,19 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     literal_column,
+    null,
     or_,
     select,
     text,
     update,
 )
 
-from mxqueue.among import among
+from mxqueue.among import among, among_bound
+from mxqueue.intake import LEDGER
 from mxqueue.model import Claim, LedgerEvent, Outcome, RecipientState, Settlement
-from mxqueue.schema import chunk, ledger, message, recipient
+from mxqueue.prepared import Prepared, Values, texts
+from mxqueue.schema import chunk, message, recipient, to_micros
 from mxqueue.views import load_messages
 
 # SQLite chooses its way by the spelling: `=` lets it use the partial index on what is due, `IN` keeps it to the key.
@@ -133,7 +135,15 @@ class SettleRequest:
     node: str
 
 
-_SETTLE = (
+_TOKENS = Prepared(
+    select(recipient.c.message_id, recipient.c.position, recipient.c.lease_token)
+    .where(among_bound(recipient.c.message_id, "ids"), PENDING_BY_KEY, recipient.c.lease_token.is_not(None))
+    .order_by(recipient.c.message_id, recipient.c.position)
+    .with_for_update(),
+    "ids",
+)
+_NOT_BEFORE = bindparam("b_not_before", type_=recipient.c.not_before.type)
+_SETTLE = Prepared(
     update(recipient)
     .where(
         recipient.c.message_id == bindparam("b_id"),
@@ -144,19 +154,30 @@ _SETTLE = (
     .values(
         state=bindparam("b_state"),
         attempts=recipient.c.attempts + bindparam("b_counts"),
-        not_before=func.coalesce(bindparam("b_not_before", type_=recipient.c.not_before.type), recipient.c.not_before),
+        not_before=func.coalesce(_NOT_BEFORE, recipient.c.not_before),
         last_reply=bindparam("b_reply"),
-        **NO_LEASE,
-    )
+        **{column: null() for column in NO_LEASE},
+    ),
+    *("b_state", "b_counts", "b_not_before", "b_reply", "b_id", "b_position", "b_token"),
 )
+_LOCK = Prepared(
+    select(message.c.id).where(among_bound(message.c.id, "ids")).order_by(message.c.id).with_for_update(), "ids"
+)
+_LIVE = Prepared(
+    select(recipient.c.message_id).where(
+        among_bound(recipient.c.message_id, "ids"), literal_column("state IN ('pending', 'held')")
+    ),
+    "ids",
+)
+_DROP = Prepared(delete(chunk).where(among_bound(chunk.c.message_id, "ids")), "ids")
 
 
 def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[tuple[str, int]]]:
     """Write outcomes down. For each request the (message id, position) pairs whose lease was no longer theirs."""
     ids = {one.claim.message.id for request in requests for one in request.settlements}
     held = _current_tokens(connection, ids)
-    updates: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
+    updates: list[Values] = []
+    rows: list[Values] = []
     finished: set[str] = set()
     answers: list[list[tuple[str, int]]] = []
     for request in requests:
@@ -176,10 +197,8 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
                     stale.append(key)
                 rows.append(_ledger_row(request, key, paths[position], outcome, fresh))
         answers.append(stale)
-    if updates:
-        connection.execute(_SETTLE, updates)
-    if rows:
-        connection.execute(insert(ledger), rows)
+    _SETTLE.run(connection, updates)
+    LEDGER.run(connection, rows)
     drop_finished(connection, finished)
     return answers
 
@@ -187,47 +206,25 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
 def _current_tokens(connection: Connection, ids: set[str]) -> dict[tuple[str, int], str]:
     if not ids:
         return {}
-    found = connection.execute(
-        select(recipient.c.message_id, recipient.c.position, recipient.c.lease_token)
-        .where(among(recipient.c.message_id, ids), PENDING_BY_KEY, recipient.c.lease_token.is_not(None))
-        .order_by(recipient.c.message_id, recipient.c.position)
-        .with_for_update()
-    )
-    return {(row.message_id, row.position): row.lease_token for row in found}
+    found = _TOKENS.one(connection, texts(connection, ids))
+    return {(row[0], row[1]): row[2] for row in found}
 
 
-def _bind(key: tuple[str, int], token: str, outcome: Outcome) -> dict[str, Any]:
+def _bind(key: tuple[str, int], token: str, outcome: Outcome) -> Values:
     assert outcome.state is not RecipientState.PENDING or outcome.not_before is not None
-    return {
-        "b_id": key[0],
-        "b_position": key[1],
-        "b_token": token,
-        "b_state": outcome.state.value,
-        "b_counts": int(outcome.counts),
-        "b_not_before": outcome.not_before,
-        "b_reply": outcome.reply,
-    }
+    not_before = None if outcome.not_before is None else to_micros(outcome.not_before)
+    return (outcome.state.value, int(outcome.counts), not_before, outcome.reply, *key, token)
 
 
-def _ledger_row(
-    request: SettleRequest, key: tuple[str, int], path: str, outcome: Outcome, fresh: bool
-) -> dict[str, Any]:
+def _ledger_row(request: SettleRequest, key: tuple[str, int], path: str, outcome: Outcome, fresh: bool) -> Values:
     if not fresh:
         event = LedgerEvent.REFUSED
     elif outcome.ambiguous:
         event = LedgerEvent.AMBIGUOUS
     else:
         event = _EVENTS[outcome.state]
-    return {
-        "at": request.now,
-        "message_id": key[0],
-        "position": key[1],
-        "forward_path": path,
-        "event": event.value,
-        "detail": outcome.reply if fresh else f"{_EVENTS[outcome.state].value}: {outcome.reply}",
-        "actor": "",
-        "node": request.node,
-    }
+    detail = outcome.reply if fresh else f"{_EVENTS[outcome.state].value}: {outcome.reply}"
+    return (to_micros(request.now), *key, path, event.value, detail, "", request.node)
 
 
 def drop_finished(connection: Connection, ids: set[str]) -> None:
@@ -236,16 +233,7 @@ def drop_finished(connection: Connection, ids: set[str]) -> None:
         return
     if connection.dialect.name == "postgresql":
         # Two nodes that end the last two recipients at once would each see the other's as live: one waits here.
-        connection.execute(
-            select(message.c.id).where(among(message.c.id, ids)).order_by(message.c.id).with_for_update()
-        )
-    live = set(
-        connection.scalars(
-            select(recipient.c.message_id).where(
-                among(recipient.c.message_id, ids), literal_column("state IN ('pending', 'held')")
-            )
-        )
-    )
-    done = ids - live
-    if done:
-        connection.execute(delete(chunk).where(among(chunk.c.message_id, done)))
+        _LOCK.one(connection, texts(connection, ids))
+    live = {row[0] for row in _LIVE.one(connection, texts(connection, ids))}
+    if done := ids - live:
+        _DROP.one(connection, texts(connection, done))
