@@ -10,7 +10,7 @@ from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.doors import Note
 from fallback_mx.smtp.etrn import Callers, Pending
-from fallback_mx.smtp.listener import ListenerSettings
+from fallback_mx.smtp.terms import ListenerSettings
 from mxqueue import Envelope
 
 

@@ -8,6 +8,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 
 MAX_HOPS = 50
+MAX_OCTETS = 700  # of the line that we add
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:\[\]-]")
 
 

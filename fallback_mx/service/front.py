@@ -29,8 +29,9 @@ from fallback_mx.smtp import ports
 from fallback_mx.smtp.acquaintances import Knows
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.etrn import Ask, Callers
-from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.smtp.listener import Listener
 from fallback_mx.smtp.passage import Look, PassageSettings
+from fallback_mx.smtp.terms import ListenerSettings, Route
 from fallback_mx.smtp.through import TIMEOUTS
 from fallback_mx.space import Space
 from fallback_mx.web.metrics import Metrics

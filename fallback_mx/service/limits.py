@@ -7,8 +7,8 @@ from dataclasses import replace
 from fallback_mx.config import Server
 from fallback_mx.smtp.deadlines import Patience
 from fallback_mx.smtp.limits import SessionLimits
-from fallback_mx.smtp.listener import ListenerSettings
 from fallback_mx.smtp.networks import Networks
+from fallback_mx.smtp.terms import ListenerSettings
 
 # Octets of a line without its CRLF, by what `long_lines` says.
 LINE_OCTETS = {"accept": 65_536, "refuse": 998}

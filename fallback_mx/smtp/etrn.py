@@ -16,8 +16,8 @@ from fallback_mx.domains import normalised
 from fallback_mx.smtp.networks import Networks
 
 if TYPE_CHECKING:
-    from fallback_mx.smtp.listener import Route
     from fallback_mx.smtp.session import Session
+    from fallback_mx.smtp.terms import Route
 
 AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 

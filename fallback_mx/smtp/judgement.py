@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dns.asyncresolver import Resolver
 
     from fallback_mx.smtp.dnsbl import Dnsbl
-    from fallback_mx.smtp.listener import Route
+    from fallback_mx.smtp.terms import Route
 
 MakeResolver = Callable[[float], "Resolver"]
 

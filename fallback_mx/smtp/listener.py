@@ -10,112 +10,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-from typing import Protocol
 
 from fallback_mx.entrance import Entrance
 from fallback_mx.rules import trace
-from fallback_mx.rules.admission import Verdict, WhenUp, admit
+from fallback_mx.rules.admission import Verdict, admit
 from fallback_mx.rules.health import State
-from fallback_mx.rules.recipients import UnknownRecipients
 from fallback_mx.smtp import offer
 from fallback_mx.smtp.acquaintances import Knows, KnowsNothing
-from fallback_mx.smtp.crowd import Crowd, CrowdLimits
-from fallback_mx.smtp.deadlines import Deadlines, Patience
+from fallback_mx.smtp.crowd import Crowd
+from fallback_mx.smtp.deadlines import Deadlines
 from fallback_mx.smtp.doors import Doors
 from fallback_mx.smtp.etrn import Ask, Callers
 from fallback_mx.smtp.judgement import Judge, MakeResolver
-from fallback_mx.smtp.limits import CROWDED, SessionLimits
-from fallback_mx.smtp.networks import Networks
+from fallback_mx.smtp.limits import CROWDED
 from fallback_mx.smtp.parameters import MailParameters
-from fallback_mx.smtp.passage import Look, Passage, Passages, PassageSettings
+from fallback_mx.smtp.passage import Look, Passage, Passages
 from fallback_mx.smtp.session import Session
+from fallback_mx.smtp.terms import Commits, Events, ListenerSettings, Route
 from fallback_mx.smtp.transaction import Bounds, Transaction
 from mxqueue import Envelope, ReportRequest, Spool, SpoolMemory
 
 # For files, the database and deliveries, which share the process with the sessions.
-TRACE_OCTETS = 600  # at most, of the Received line that we add
 RESERVED_DESCRIPTORS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where mail for a domain goes: the primary's name, and what happens while it is up.
-
-    `takes_routing_characters`: whether it really has addresses that look like routes, and follows none of them.
-    `asks_of_recipients`: whether something may be known of them that decides, by configuration; `calls_ahead`: whether
-    the primary itself may be asked. None for the seconds of grace and greylisting is: never.
-    """
-
-    name: str
-    when_up: WhenUp
-    takes_routing_characters: bool = False
-    grace_after_seconds: float | None = None
-    greylist_seconds: float | None = None
-    unknown_recipients: UnknownRecipients = UnknownRecipients.ACCEPT
-    asks_of_recipients: bool = False
-    calls_ahead: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerSettings:
-    hostname: str
-    routes: Mapping[str, Route]  # by domain: lower case, A-labels, no trailing dot
-    max_message_size: int = 50_000_000
-    max_recipients: int = 100
-    max_connections: int = 400
-    max_connections_per_client: int = 100
-    max_connections_per_network: int = 200
-    max_header_size: int = 256_000
-    max_line_length: int = 65_536
-    max_content_memory: int = 32_000_000
-    session_limits: SessionLimits = field(default_factory=SessionLimits)
-    patience: Patience = field(default_factory=Patience)
-    proxy_protocol_from: Networks = field(default_factory=Networks)
-    xclient_from: Networks = field(default_factory=Networks)
-    spool_directory: Path | None = None
-    tls_context: ssl.SSLContext | None = field(default=None, repr=False)
-    passages: Mapping[str, PassageSettings] = field(default_factory=dict)  # by the primary's name
-    greeting_delay_seconds: float = 0.0
-    dnsbl: tuple[str, ...] = ()
-    dnsbl_timeout_seconds: float = 2.0
-
-    @property
-    def postmaster_domain(self) -> str:
-        """Where `RCPT TO:<postmaster>` goes (RFC 5321, section 4.5.1)."""
-        return next(iter(self.routes), "")
-
-    @property
-    def crowd_limits(self) -> CrowdLimits:
-        return CrowdLimits(self.max_connections, self.max_connections_per_client, self.max_connections_per_network)
-
-
-class Events(Protocol):
-    """What is told of: to the log and to the counters."""
-
-    def proxied(self, envelope: Envelope, size: int, reply: str) -> None: ...
-    def proxy_failed(self, primary: str, detail: str, *, ambiguous: bool) -> None: ...
-    def refused(self, client_address: str, domain: str, reason: str, reply: str) -> None: ...
-    def let_in(self, client_address: str, forward_path: str, primary: str, reason: str) -> None: ...
-    def session_limit(self, client_address: str, limit: str) -> None: ...
-    def session_opened(self) -> None: ...
-    def session_closed(self) -> None: ...
-    def trouble(self, part: str, error: BaseException) -> None: ...
-
-
-class Commits(Protocol):
-    """The way into the queue: in this process, or through the one that has it."""
-
-    def accept(self, envelopes: Sequence[Envelope], spool: Spool, then: Callable[[Exception | None], None]) -> None:
-        """Commit these, then call `then` on the event loop: with None once they are on stable storage."""
-        ...
-
-    def new_id(self) -> str: ...
 
 
 class Listener:
@@ -195,7 +115,7 @@ class Listener:
         """The largest message that is taken for this primary: what it refuses for its size would be held here."""
         own = self.settings.max_message_size
         theirs = self._size_limits.get(primary)
-        return own if theirs is None else min(own, max(0, theirs - TRACE_OCTETS))
+        return own if theirs is None else min(own, max(0, theirs - trace.MAX_OCTETS))
 
     def bounds_of(self, transaction: Transaction) -> Bounds:
         """How large this transaction's message may be."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fallback_mx.smtp.listener import ListenerSettings
+    from fallback_mx.smtp.terms import ListenerSettings
 
 STARTTLS = b"250-STARTTLS\r\n"
 ETRN = b"250-ETRN\r\n"

@@ -10,6 +10,7 @@ Only a failure behind that end is ambiguous. A refusal in the middle of the cont
 from __future__ import annotations
 
 from fallback_mx.rules.disposition import Lost, Reply
+from fallback_mx.rules.trace import MAX_OCTETS as MAX_TRACE_OCTETS
 from fallback_mx.smtp import commands
 from fallback_mx.smtp.dots import DotStuffer
 from fallback_mx.smtp.offered import Greeting
@@ -22,9 +23,6 @@ TIMEOUTS = Timeouts(command=90.0, data=60.0, block=120.0, final=480.0)
 """What the primary is given, in seconds. The sender waits five minutes for MAIL and RCPT, two for DATA, three for room
 and ten for the end of data (RFC 5321, section 4.5.3.2): it is to have our answer before it gives up, also where a
 command is said a second time on another connection (fallback_mx.smtp.crossing)."""
-
-# What our Received line may add to the size that the sender announced.
-TRACE_OCTETS = 512
 
 Answer = Reply | Lost
 
@@ -55,7 +53,7 @@ class Through:
     async def mail(self, reverse_path: str, given: MailParameters) -> Answer:
         """MAIL, behind RSET where the sender left a transaction unfinished."""
         if given.size:
-            given = given._replace(size=given.size + TRACE_OCTETS)
+            given = given._replace(size=given.size + MAX_TRACE_OCTETS)
         self._is_wide = given.smtputf8
         if self._is_in_transaction:
             self._is_in_transaction = False

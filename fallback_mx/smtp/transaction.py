@@ -20,7 +20,8 @@ from fallback_mx.smtp.paths import BadPath, Path, forward_path, reverse_path
 from mxqueue import Envelope, ReportRequest, Spool
 
 if TYPE_CHECKING:
-    from fallback_mx.smtp.listener import Listener, Route
+    from fallback_mx.smtp.listener import Listener
+    from fallback_mx.smtp.terms import Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.doors import Doors
-from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.smtp.listener import Listener
 from fallback_mx.smtp.networks import Networks
 from fallback_mx.smtp.ports import open_ports
+from fallback_mx.smtp.terms import ListenerSettings, Route
 from tests.fakes.clock import Clock
 from tests.fakes.kept_commits import KeptCommits
 from tests.fakes.played import Client, Told

@@ -16,12 +16,13 @@ from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.dial import DialSettings
-from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.smtp.listener import Listener
 from fallback_mx.smtp.passage import PassageSettings
 from fallback_mx.smtp.ports import open_ports
 from fallback_mx.smtp.route import Destination, NextHop
 from fallback_mx.smtp.sink import Answer, Sink, SinkSession
 from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.terms import ListenerSettings, Route
 from fallback_mx.smtp.tls_policy import TlsPolicy
 from mxqueue import Envelope, LedgerEvent, Queue
 

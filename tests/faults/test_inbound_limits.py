@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fallback_mx.smtp.limits import OVERSHOOT_RECIPIENTS, SessionLimits
-from fallback_mx.smtp.listener import ListenerSettings
+from fallback_mx.smtp.terms import ListenerSettings
 from mxqueue import Queue
 from tests.integration.test_listener import ROUTES, Client, World, running
 

@@ -14,8 +14,9 @@ from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.deadlines import Patience
 from fallback_mx.smtp.limits import SessionLimits
-from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.smtp.listener import Listener
 from fallback_mx.smtp.ports import open_ports
+from fallback_mx.smtp.terms import ListenerSettings, Route
 from tests.fakes import virtual_time
 from tests.fakes.kept_commits import KeptCommits
 

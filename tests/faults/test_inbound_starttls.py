@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fallback_mx.smtp.listener import ListenerSettings
+from fallback_mx.smtp.terms import ListenerSettings
 from mxqueue import Queue
 from tests.integration.test_listener import ROUTES, Client, World, running, trusting
 

@@ -21,9 +21,10 @@ from fallback_mx.rules.recipients import UnknownRecipients, Verdict
 from fallback_mx.smtp.deadlines import Patience
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.limits import SessionLimits
-from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.smtp.listener import Listener
 from fallback_mx.smtp.networks import Networks
 from fallback_mx.smtp.passage import Passage
+from fallback_mx.smtp.terms import ListenerSettings, Route
 from mxqueue import Envelope, QueueFull, Spool
 from tests.fuzz.far_end import PEER
 from tests.fuzz.primary import Primary

@@ -15,8 +15,8 @@ import pytest
 import trustme
 
 from fallback_mx.rules.admission import WhenUp
-from fallback_mx.smtp.listener import ListenerSettings, Route
 from fallback_mx.smtp.sink import EXTENSIONS, Sink
+from fallback_mx.smtp.terms import ListenerSettings, Route
 from mxqueue import Message, Queue, RecipientState
 from tests.fakes.drains import rig, until
 from tests.integration.test_listener import Client, World, running

@@ -22,8 +22,9 @@ from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.etrn import Ask, Callers
-from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
+from fallback_mx.smtp.listener import Listener
 from fallback_mx.smtp.ports import open_ports
+from fallback_mx.smtp.terms import ListenerSettings, Route
 from mxqueue import Envelope, Queue
 
 ROUTES = {

@@ -10,9 +10,9 @@ import pytest
 
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
-from fallback_mx.smtp.listener import Route
 from fallback_mx.smtp.sink import EXTENSIONS, Act, Answer, Sink, SinkSession
 from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.terms import Route
 from mxqueue import LedgerEvent
 from tests.fakes.played import TWO, Play, Scene, in_turn, until
 from tests.fakes.raw_server import closed_port
@@ -148,7 +148,7 @@ def test_what_the_sender_announced_is_announced_to_the_primary(play: Play) -> No
         client = await scene.client()
         await client.say("MAIL FROM:<> BODY=8BITMIME SIZE=1000")
         await client.say("RCPT TO:<u@example.test>")
-        assert b"MAIL FROM:<> SIZE=1512 BODY=8BITMIME" in scene.sink.commands
+        assert b"MAIL FROM:<> SIZE=1700 BODY=8BITMIME" in scene.sink.commands
 
     play(story)
 

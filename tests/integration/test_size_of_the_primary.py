@@ -12,7 +12,7 @@ from tests.integration.test_listener import Client, ListenerSettings, Route, Whe
 
 LIMIT = 100_000
 # What we add to a message counts for the primary too.
-OURS = 600
+OURS = 700
 ROUTES = {"small.test": Route("small", WhenUp.GUARD), "large.test": Route("large", WhenUp.GUARD)}
 
 

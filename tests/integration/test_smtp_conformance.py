@@ -18,7 +18,7 @@ import trustme
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.limits import SessionLimits
-from fallback_mx.smtp.listener import ListenerSettings
+from fallback_mx.smtp.terms import ListenerSettings
 from mxqueue import Queue
 from tests.integration.test_listener import ROUTES, Client, World, running, trusting
 

@@ -10,8 +10,8 @@ import pytest
 
 from fallback_mx.config import Server
 from fallback_mx.smtp import offer
-from fallback_mx.smtp.listener import ListenerSettings
 from fallback_mx.smtp.session import Session
+from fallback_mx.smtp.terms import ListenerSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "smtp.md").read_text(encoding="utf-8")

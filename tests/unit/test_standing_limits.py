@@ -8,7 +8,7 @@ from fallback_mx.config import Server
 from fallback_mx.service.limits import with_limits
 from fallback_mx.smtp.deadlines import Patience
 from fallback_mx.smtp.limits import SessionLimits
-from fallback_mx.smtp.listener import ListenerSettings
+from fallback_mx.smtp.terms import ListenerSettings
 
 PLAIN = ListenerSettings(hostname="mx2.example.net", routes={})
 WRITTEN = Server.model_validate(

@@ -45,3 +45,15 @@ def test_what_a_client_calls_itself_cannot_break_the_line(helo: str) -> None:
     assert line.count(b"\r\n") == 3
     assert line.count(b"(") == 2
     assert all(len(part) < 998 for part in line.split(b"\r\n"))
+
+
+def test_the_line_is_never_longer_than_is_reckoned_with() -> None:
+    line = trace.received(
+        helo="h" * 300,
+        client_address="2001:db8:1111:2222:3333:4444:5555:6666",
+        hostname="n" * 255,
+        protocol="UTF8SMTPS",
+        queue_id="0" * 26,
+        at=AT,
+    )
+    assert 600 < len(line) <= trace.MAX_OCTETS
