@@ -53,7 +53,8 @@ def test_mail_accepted_in_an_outage_arrives_once_and_byte_for_byte_when_the_prim
         assert {each.forward_paths for each in fake.messages} == {("u@example.test", "v@example.test")}
         (outage,) = relay.outages()
         assert outage["ended_at"] is not None
-        assert outage["cause"] == {"phase": "connect", "detail": "connection refused"}
+        assert outage["cause"]["phase"] == "connect"
+        assert outage["cause"]["detail"] == f"127.0.0.1 port {fake.port}: connection refused"
 
 
 def test_mail_and_outage_survive_a_kill_in_the_middle_and_the_outage_is_one() -> None:
