@@ -38,12 +38,13 @@ MAY_IMPORT = {
     "sentence": {"rules", "sla", "status"},
     "web": {"mxqueue", "rules", "sla"},
     "accepting": {"mxqueue", "rules", "smtp"},
+    "rescue": {"mxqueue", "smtp"},
     "config": set(),
     "service": {"accepting", "config", "monitor", "mxqueue", "outages", "recipients", "redelivery", "rules", "sentence",
                 "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"config", "demo", "mxqueue", "outages", "recipients", "rules", "sentence", "service", "sla", "smtp",
-            "status"},
+    "cli": {"config", "demo", "mxqueue", "outages", "recipients", "rescue", "rules", "sentence", "service", "sla",
+            "smtp", "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from fallback_mx.durations import parse_duration
+from fallback_mx.durations import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from mxqueue.model import Filter
@@ -35,6 +35,8 @@ class Selection:
     state: tuple[str, ...] = ()
     older: str | None = None
     newer: str | None = None
+    larger: str | None = None
+    reply: str | None = None
 
     def filter(self, now: datetime, ids: Sequence[str] = ()) -> Filter:
         """As the queue wants it. Raises click.UsageError for a value that cannot be meant."""
@@ -49,6 +51,8 @@ class Selection:
             states=frozenset(RecipientState(state) for state in self.state) or LIVE_STATES,
             arrived_before=_ago("--older", self.older, now),
             arrived_after=_ago("--newer", self.newer, now),
+            larger_than=_size("--larger", self.larger),
+            reply=self.reply,
         )
 
 
@@ -71,6 +75,15 @@ def _ago(option: str, text: str | None, now: datetime) -> datetime | None:
         raise click.UsageError(f"{option} {text} is not a duration. Write one such as 30s, 10m, 2h or 3d.") from None
 
 
+def _size(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError:
+        raise click.UsageError(f"{option} {text} is not a size. Write one such as 500kB, 10MB or 1GB.") from None
+
+
 def filter_options(command: F) -> F:
     """The filters, as one argument `selection`."""
 
@@ -87,6 +100,8 @@ def filter_options(command: F) -> F:
         click.option("--state", multiple=True, type=click.Choice(STATES), help="Recipients in this state; repeatable."),
         click.option("--older", metavar="AGE", help="Mail that arrived longer ago than this, such as 2h."),
         click.option("--newer", metavar="AGE", help="Mail that arrived within this time."),
+        click.option("--larger", metavar="SIZE", help="Mail larger than this, such as 10MB."),
+        click.option("--reply", metavar="TEXT", help="The last reply has this text in it, or this code: 550, 5xx."),
     ]
     for option in reversed(options):
         option(wrapped)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fallback_mx.cli import queue_edit
+from fallback_mx.cli import queue_edit, queue_export, queue_import
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.filters import Selection, filter_options, read_id
 from fallback_mx.cli.opening import opened, walk
@@ -41,6 +41,8 @@ def queue() -> None:
 
 
 queue_edit.register(queue)
+queue.add_command(queue_export.export)
+queue.add_command(queue_import.import_)
 
 
 @queue.command("list")

@@ -7,21 +7,19 @@ confirmed, not what matches a moment later.
 
 from __future__ import annotations
 
-import os
-import pwd
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fallback_mx.cli.exits import DONE, FAILED, NOTHING_MATCHED, PARTLY_DONE, complain
-from fallback_mx.cli.filters import Selection, filter_options, read_ids
-from fallback_mx.cli.opening import PAGE, opened, walk
+from fallback_mx.cli.filters import Selection, filter_options
+from fallback_mx.cli.meant import actor, meant, pages
+from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, say
 from fallback_mx.spoken import counted, octets
@@ -87,7 +85,7 @@ def _command(verb: Verb) -> click.Command:
     ) -> int:
         request = Request(
             verb=verb,
-            ids=_meant(ids, selection, everything),
+            ids=meant(ids, selection, everything),
             wanted=selection.filter(datetime.now(UTC)),
             reason=reason,
             as_json=as_json,
@@ -117,35 +115,6 @@ def _help(verb: Verb) -> str:
     """
 
 
-def _meant(given: Sequence[str], selection: Selection, everything: bool) -> list[str] | None:
-    if everything and (given or selection != Selection()):
-        raise click.UsageError("--all goes with neither ids nor filters.")
-    if given:
-        return read_ids(given)
-    if not everything and selection == Selection():
-        raise click.UsageError("Say which messages: ids, a filter such as --primary, or --all.")
-    return None
-
-
-def actor() -> str:
-    """The OS user that runs this, by the user database: the environment can say anything."""
-    user_id = os.getuid()
-    try:
-        return pwd.getpwuid(user_id).pw_name
-    except KeyError:
-        return f"uid {user_id}"
-
-
-def _parts(request: Request) -> Iterator[Filter]:
-    """The filter, or one for each page of ids: a statement takes only so many."""
-    if request.ids is None:
-        yield request.wanted
-        return
-    left = iter(request.ids)
-    while page := tuple(islice(left, PAGE)):
-        yield replace(request.wanted, ids=page)
-
-
 def _run(store: Queue, request: Request) -> int:
     changed, busy = _apply(store, request)
     return _tell(request, changed, busy)
@@ -155,7 +124,7 @@ def _apply(store: Queue, request: Request) -> tuple[list[str], list[str]]:
     apply: Callable[[Filter, str, str], Future[Edit]] = getattr(store, request.verb.name)
     changed: list[str] = []
     busy: list[str] = []
-    for part in _parts(request):
+    for part in pages(request.wanted, request.ids):
         edit = apply(part, actor(), request.reason).result()
         changed += edit.changed
         busy += edit.busy
@@ -187,7 +156,7 @@ def _matching(store: Queue, request: Request) -> tuple[list[str], list[str], int
     free: list[str] = []
     busy: list[str] = []
     size = 0
-    for part in _parts(request):
+    for part in pages(request.wanted, request.ids):
         states = part.states & change.sources
         for message in walk(store, replace(part, states=states)) if states else ():
             leases = (one.lease_until for one in message.recipients if one.state in states)

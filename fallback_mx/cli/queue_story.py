@@ -32,6 +32,9 @@ _STORY = {
     LedgerEvent.RETRIED: "made due at once",
     LedgerEvent.AMBIGUOUS: "perhaps delivered, the reply was lost",
     LedgerEvent.REFUSED: "a late outcome was not counted",
+    LedgerEvent.EXPORTED: "exported",
+    LedgerEvent.IMPORTED: "imported",
+    LedgerEvent.CONTINUED: "imported again",
 }
 
 

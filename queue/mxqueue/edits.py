@@ -76,8 +76,7 @@ def find_edited(connection: Connection, request: EditRequest) -> list[str]:
 
 def edit(connection: Connection, request: EditRequest, ids: Sequence[str]) -> Edit:
     """Change what matches and is free among these messages; see the module for what is left alone."""
-    # What is immutable was looked at when the messages were found.
-    matching = condition(replace(request.narrowed, ids=(), sender=None))
+    matching = condition(request.narrowed.of_recipients)
     found = connection.execute(
         select(recipient.c.message_id, recipient.c.lease_until)
         .where(among(recipient.c.message_id, ids), matching)
@@ -134,6 +133,15 @@ def _record(
             for row in sorted(rows, key=lambda row: (row.message_id, row.position))
         ],
     )
+
+
+def note(
+    connection: Connection, ids: Sequence[str], event: LedgerEvent, detail: str, actor: str, now: datetime, node: str
+) -> None:
+    """A ledger row for each recipient of these messages, which changes nothing else."""
+    columns = (recipient.c.message_id, recipient.c.position, recipient.c.forward_path)
+    rows: list[Row[Any]] = list(connection.execute(select(*columns).where(among(recipient.c.message_id, ids))))
+    _record(connection, now, node, event, detail, actor, rows)
 
 
 def find_waiting(connection: Connection, route: str, now: datetime) -> list[str]:

@@ -7,7 +7,7 @@ reverse-path is the empty string (RFC 5321, section 4.5.5).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -52,6 +52,9 @@ class LedgerEvent(StrEnum):
     RETRIED = "retried"
     AMBIGUOUS = "ambiguous"  # the next hop may have taken it, but its reply never reached us
     REFUSED = "refused"  # a settlement came with a token that was no longer the lease's
+    EXPORTED = "exported"
+    IMPORTED = "imported"  # this message came from a file; the detail says what it was called there
+    CONTINUED = "continued"  # stands under the id that a message had before it was imported: it goes on as another
 
 
 class Content(Protocol):
@@ -193,7 +196,8 @@ class Settlement:
 class Filter:
     """Which messages a listing or an edit means. Every field narrows; the empty filter means all that is live.
 
-    `ids` are queue ids. `states` are those of recipients; an edit touches only recipients in them.
+    `ids` are queue ids. `states` are those of recipients; an edit touches only recipients in them. `larger_than` is in
+    octets of content. `reply` is a part of the last reply, whatever its capitals, or a code: "550", "5xx".
     """
 
     ids: tuple[str, ...] = ()
@@ -204,6 +208,31 @@ class Filter:
     states: frozenset[RecipientState] = LIVE_STATES
     arrived_before: datetime | None = None
     arrived_after: datetime | None = None
+    larger_than: int | None = None
+    reply: str | None = None
+
+    @property
+    def of_message(self) -> bool:
+        """Whether it asks for what stands with the message, and not with its recipients."""
+        return self.sender is not None or self.larger_than is not None
+
+    @property
+    def of_recipients(self) -> Filter:
+        """What is left of it once messages have been found by what never changes of them."""
+        return replace(self, ids=(), sender=None, larger_than=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where mail that is imported comes from.
+
+    `key` has at most 26 characters and is the same at every import of that message: its queue id, where it was in a
+    queue like this. `name` is for people. `held` are the forward-paths of recipients that were held there.
+    """
+
+    key: str
+    name: str
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection
 
-from mxqueue import contents, edits, intake, leases, migrate, pieces, views
+from mxqueue import contents, edits, intake, leases, migrate, pieces, takeover, views
 from mxqueue.causes import classify
 from mxqueue.engine import READERS, create_private_file, database_path, lock, make_engine, write_log_again
 from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable
@@ -27,8 +27,10 @@ from mxqueue.model import (
     Edit,
     Envelope,
     Filter,
+    LedgerEvent,
     LedgerRow,
     Message,
+    Origin,
     RecipientState,
     RouteCount,
     Settlement,
@@ -162,6 +164,29 @@ class Queue:
         work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
         return self.writer.submit_bulk(intake.accept, work, content.size * len(ids))
 
+    def take_over(
+        self,
+        envelopes: Sequence[Envelope],
+        content: Content,
+        origin: Origin,
+        actor: str,
+        reason: str,
+        *,
+        again: bool = False,
+    ) -> Future[tuple[str, ...] | None]:
+        """Accept a message that was in another queue, or in this one before, as one for each envelope. The new ids.
+
+        None, and nothing was done, where it is here already or has been taken over before; `again` takes it then too.
+        """
+        ids = tuple(self.new_id() for _ in envelopes)
+        work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
+        request = takeover.TakeOver(work, origin, actor, reason, again)
+        return self.writer.submit_bulk(takeover.take_over, request, content.size * len(ids))
+
+    def is_known(self, origin: Origin) -> Future[bool]:
+        """Whether `take_over` would refuse mail of this origin as a double."""
+        return self.read(lambda connection: takeover.is_known(connection, origin.key))
+
     # Mail out ---------------------------------------------------------------------------------------------------
 
     def claim(
@@ -249,6 +274,13 @@ class Queue:
     def remove(self, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
         """End what matches without delivery. The content goes, the ledger stays."""
         return self._edit(edits.REMOVE, wanted, actor, reason)
+
+    def note_export(self, ids: Sequence[str], actor: str, detail: str) -> Future[None]:
+        """Have it on record that these messages were exported."""
+        now, wanted = self._clock(), list(ids)
+        return self.writer.submit(
+            lambda connection: edits.note(connection, wanted, LedgerEvent.EXPORTED, detail, actor, now, self._node)
+        )
 
     def _edit(self, change: edits.Change, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
         request = edits.EditRequest(change, wanted, actor, reason, self._clock(), self._node)

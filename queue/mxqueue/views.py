@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -104,7 +105,22 @@ def condition(wanted: Filter) -> ColumnElement[bool]:
         parts.append(recipient.c.arrived_at < wanted.arrived_before)
     if wanted.arrived_after is not None:
         parts.append(recipient.c.arrived_at > wanted.arrived_after)
+    if wanted.larger_than is not None:
+        parts.append(message.c.size > wanted.larger_than)
+    if wanted.reply is not None:
+        parts.append(_reply_condition(wanted.reply))
     return and_(*parts)
+
+
+_CODE = re.compile(r"[245](?:[0-9]{2}|xx)")
+
+
+def _reply_condition(wanted: str) -> ColumnElement[bool]:
+    """A code stands where a reply begins, ours before it or not ("lifetime over: 451 later"); text stands anywhere."""
+    if _CODE.fullmatch(wanted) is None:
+        return func.lower(recipient.c.last_reply).contains(wanted.lower(), autoescape=True)
+    code = wanted.replace("x", "_")
+    return or_(*(recipient.c.last_reply.like(form) for form in (code, f"{code} %", f"%: {code} %")))
 
 
 def matching_ids(
@@ -112,7 +128,7 @@ def matching_ids(
 ) -> list[str]:
     """Up to `limit` queue ids that match, in order of arrival, behind the id `after`."""
     query = select(recipient.c.message_id).distinct().where(condition(wanted))
-    if wanted.sender is not None:
+    if wanted.of_message:
         query = query.join(message, message.c.id == recipient.c.message_id)
     if after is not None:
         query = query.where(recipient.c.message_id > after)

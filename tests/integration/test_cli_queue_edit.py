@@ -164,6 +164,22 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(operator: Operator, 
     assert operator.json("queue", "show", queue_id) == before
 
 
+def test_an_edit_by_size_and_by_the_last_reply(operator: Operator) -> None:
+    small, large = operator.accept(), operator.accept(content=b"x" * 2000)
+    assert operator.run("queue", "hold", "--larger", "1kB").stdout == "1 message held.\n"
+    assert (operator.states(small), operator.states(large)) == (["pending"], ["held"])
+    queue = operator.open()
+    (claim,) = queue.claim("main", "test").result()
+    queue.settle([Settlement(claim, {0: Outcome(RecipientState.HELD, "550 5.7.1 Not Today")})]).result()
+    queue.close()
+    assert operator.ids("--reply", "not today") == operator.ids("--reply", "5xx") == [small]
+
+
+def test_a_size_that_is_none_is_named(operator: Operator) -> None:
+    result = operator.run("queue", "list", "--larger", "10")
+    assert (result.exit_code, "--larger 10 is not a size" in result.stderr) == (2, True)
+
+
 def test_a_dry_run_of_release_counts_only_what_is_held(operator: Operator) -> None:
     operator.accept()
     assert operator.run("queue", "release", "--all", "--dry-run").exit_code == 3
