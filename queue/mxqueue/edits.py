@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from mxqueue.among import among
 from mxqueue.ids import ids_before
-from mxqueue.leases import NO_LEASE, PENDING, PENDING_BY_KEY, drop_finished, free_at
+from mxqueue.leases import NO_LEASE, PENDING, PENDING_BY_KEY, aged_before, drop_finished, free_at
 from mxqueue.model import EPOCH, Edit, Filter, LedgerEvent, RecipientState
 from mxqueue.schema import ledger, message, recipient
 from mxqueue.views import condition, matching_ids
@@ -175,14 +175,7 @@ class ExpireRequest:
 
     @property
     def aged(self) -> ColumnElement[bool]:
-        return and_(
-            # Along the key up to the bound, rather than through all that waits on the route.
-            PENDING_BY_KEY,
-            recipient.c.message_id < ids_before(self.before),
-            recipient.c.route == self.route,
-            recipient.c.arrived_at < self.before,
-            free_at(self.now),
-        )
+        return aged_before(self.route, self.before, self.now)
 
 
 def find_aged(connection: Connection, request: ExpireRequest) -> list[str]:

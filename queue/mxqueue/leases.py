@@ -13,7 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
     delete,
@@ -26,7 +28,9 @@ from sqlalchemy import (
     update,
 )
 
+from mxqueue import intake
 from mxqueue.among import among
+from mxqueue.ids import ids_before
 from mxqueue.model import Claim, LedgerEvent, Outcome, RecipientState, Settlement
 from mxqueue.schema import chunk, ledger, message, recipient
 from mxqueue.views import load_messages
@@ -34,7 +38,7 @@ from mxqueue.views import load_messages
 # SQLite chooses its way by the spelling: `=` lets it use the partial index on what is due, `IN` keeps it to the key.
 PENDING = text("state = 'pending'")
 PENDING_BY_KEY = text("state IN ('pending')")
-_EVENTS = {
+EVENTS = {
     RecipientState.PENDING: LedgerEvent.DEFERRED,
     RecipientState.HELD: LedgerEvent.HELD,
     RecipientState.DELIVERED: LedgerEvent.DELIVERED,
@@ -63,12 +67,34 @@ class ClaimRequest:
 def claim(connection: Connection, request: ClaimRequest) -> list[Claim]:
     """Lease the messages that are due, oldest first: all due recipients of up to `limit` messages."""
     due = and_(recipient.c.route == request.route, recipient.c.not_before <= request.now, free_at(request.now))
-    oldest = (
-        select(recipient.c.message_id)
-        .where(PENDING, due)
-        .order_by(recipient.c.not_before, recipient.c.message_id)
-        .limit(request.limit)
+    oldest = select(recipient.c.message_id).where(PENDING, due)
+    return _lease(connection, request, oldest.order_by(recipient.c.not_before, recipient.c.message_id), due)
+
+
+def claim_aged(connection: Connection, request: ClaimRequest, before: datetime) -> list[Claim]:
+    """Lease what arrived before this moment, due or not: its pending recipients that nobody is working on."""
+    aged = aged_before(request.route, before, request.now)
+    return _lease(
+        connection, request, select(recipient.c.message_id).where(aged).order_by(recipient.c.message_id), aged
     )
+
+
+def aged_before(route: str, before: datetime, now: datetime) -> ColumnElement[bool]:
+    """Pending and free recipients of what arrived before this moment."""
+    return and_(
+        # Along the key up to the bound, rather than through all that waits on the route.
+        PENDING_BY_KEY,
+        recipient.c.message_id < ids_before(before),
+        recipient.c.route == route,
+        recipient.c.arrived_at < before,
+        free_at(now),
+    )
+
+
+def _lease(
+    connection: Connection, request: ClaimRequest, oldest: Select[str], wanted: ColumnElement[bool]
+) -> list[Claim]:
+    oldest = oldest.limit(request.limit)
     if connection.dialect.name == "postgresql":
         # The message is what another node skips: with its recipients locked one by one, two nodes could each hold
         # some of them and wait for the other's.
@@ -79,7 +105,7 @@ def claim(connection: Connection, request: ClaimRequest) -> list[Claim]:
         return []
     leased = connection.execute(
         update(recipient)
-        .where(among(recipient.c.message_id, ids), PENDING_BY_KEY, due)
+        .where(among(recipient.c.message_id, ids), PENDING_BY_KEY, wanted)
         .values(lease_owner=request.owner, lease_token=request.token, lease_until=request.until)
         .returning(recipient.c.message_id, recipient.c.position)
     )
@@ -158,14 +184,20 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
     updates: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     finished: set[str] = set()
+    reports: list[intake.Acceptance] = []
     answers: list[list[tuple[str, int]]] = []
     for request in requests:
         stale: list[tuple[str, int]] = []
         for one in request.settlements:
             paths = {each.position: each.forward_path for each in one.claim.message.recipients}
+            may_count = True
+            if one.report is not None:
+                keys = [(one.claim.message.id, position) for position in one.outcomes]
+                if may_count := all(held.get(key) == one.claim.token for key in keys):
+                    reports.append(intake.enclosed(one.report, request.now, request.node))
             for position, outcome in one.outcomes.items():
                 key = (one.claim.message.id, position)
-                fresh = held.get(key) == one.claim.token
+                fresh = may_count and held.get(key) == one.claim.token
                 if fresh:
                     # Two settlements of one lease in one batch: the first counts.
                     del held[key]
@@ -180,6 +212,8 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
         connection.execute(_SETTLE, updates)
     if rows:
         connection.execute(insert(ledger), rows)
+    if reports:
+        intake.accept(connection, reports)
     drop_finished(connection, finished)
     return answers
 
@@ -217,14 +251,14 @@ def _ledger_row(
     elif outcome.ambiguous:
         event = LedgerEvent.AMBIGUOUS
     else:
-        event = _EVENTS[outcome.state]
+        event = EVENTS[outcome.state]
     return {
         "at": request.now,
         "message_id": key[0],
         "position": key[1],
         "forward_path": path,
         "event": event.value,
-        "detail": outcome.reply if fresh else f"{_EVENTS[outcome.state].value}: {outcome.reply}",
+        "detail": outcome.reply if fresh else f"{EVENTS[outcome.state].value}: {outcome.reply}",
         "actor": "",
         "node": request.node,
     }

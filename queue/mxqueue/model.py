@@ -185,11 +185,37 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Enclosed:
+    """A message of our own, to be accepted together with what it tells of. `about` is for the ledger."""
+
+    envelope: Envelope
+    content: Content
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
-    """The outcomes of one claim, recipient by recipient (keyed by position). Those left out stay leased."""
+    """The outcomes of one claim, recipient by recipient (keyed by position). Those left out stay leased.
+
+    With a `report` it is all or nothing: the report is in the queue if every outcome counts, and none counts if one of
+    the leases is no longer the claim's.
+    """
 
     claim: Claim
     outcomes: dict[int, Outcome]
+    report: Enclosed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody who holds no lease decides about recipients of one message that nobody is delivering.
+
+    Each becomes what its outcome says, on record with the outcome's reply; its last reply stays the next hop's.
+    """
+
+    message_id: str
+    outcomes: dict[int, Outcome]
+    report: Enclosed | None = None
 
 
 @dataclass(frozen=True, slots=True)

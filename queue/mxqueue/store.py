@@ -16,7 +16,7 @@ from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection
 
-from mxqueue import contents, edits, intake, leases, migrate, pieces, takeover, views
+from mxqueue import contents, decisions, edits, intake, leases, migrate, pieces, takeover, views
 from mxqueue.causes import classify
 from mxqueue.engine import READERS, create_private_file, database_path, lock, make_engine, write_log_again
 from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable
@@ -24,6 +24,7 @@ from mxqueue.ids import Ids
 from mxqueue.model import (
     Claim,
     Content,
+    Decision,
     Edit,
     Envelope,
     Filter,
@@ -197,6 +198,14 @@ class Queue:
         request = leases.ClaimRequest(route, f"{self._node}/{owner}", limit, now, now + lease, self.new_id())
         return self.writer.submit(lambda connection: leases.claim(connection, request))
 
+    def claim_aged(
+        self, route: str, before: datetime, owner: str, limit: int = 100, lease: timedelta = timedelta(minutes=10)
+    ) -> Future[list[Claim]]:
+        """Lease up to `limit` messages of this route that arrived before `before` and still wait, due or not."""
+        now = self._clock()
+        request = leases.ClaimRequest(route, f"{self._node}/{owner}", limit, now, now + lease, self.new_id())
+        return self.writer.submit(lambda connection: leases.claim_aged(connection, request, before))
+
     def settle(self, settlements: Sequence[Settlement]) -> Future[list[tuple[str, int]]]:
         """Write down what became of claims. The (queue id, position) pairs refused because the lease was lost."""
         return self.writer.submit_bulk(leases.settle, leases.SettleRequest(settlements, self._clock(), self._node))
@@ -281,6 +290,14 @@ class Queue:
         return self.writer.submit(
             lambda connection: edits.note(connection, wanted, LedgerEvent.EXPORTED, detail, actor, now, self._node)
         )
+
+    def decide(self, decision: Decision, actor: str) -> Future[bool]:
+        """Give up, or hold, recipients of one message that wait or are held, with the report that tells of it.
+
+        False, and nothing has happened, where one of them no longer does or is being delivered at this moment.
+        """
+        request = decisions.Request(decision, actor, self._clock(), self._node)
+        return self.writer.submit(lambda connection: decisions.decide(connection, request))
 
     def _edit(self, change: edits.Change, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
         request = edits.EditRequest(change, wanted, actor, reason, self._clock(), self._node)
