@@ -41,6 +41,14 @@ class Why(Enum):
         self.status = status
 
 
+def without_report(said: str, reason: str) -> str:
+    """What was last heard of a recipient, for the record, and why the sender is not told."""
+    return f"{said}{_NOT_TOLD}{reason})"
+
+
+_NOT_TOLD = " (no report: "
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One recipient who will not get the message. `orcpt` is as the sender put it, `said` what was last heard about it
@@ -53,10 +61,15 @@ class Failure:
     orcpt: str = ""
 
     @property
+    def heard(self) -> str:
+        """What was said, without words about an earlier report that was not sent."""
+        return _line(self.said.partition(_NOT_TOLD)[0])[:MAX_DIAGNOSTIC]
+
+    @property
     def reply(self) -> str:
         """The SMTP reply in what was said, "" where there is none."""
-        found = _REPLY.search(self.said)
-        return _line(found[1])[:MAX_DIAGNOSTIC] if found else ""
+        found = _REPLY.search(self.heard)
+        return found[1] if found else ""
 
     @property
     def status(self) -> str:
@@ -165,7 +178,7 @@ def _for_people(report: Report) -> bytes:
 
 
 def _reason(failure: Failure) -> str:
-    said = failure.reply or _line(failure.said)[:MAX_DIAGNOSTIC]
+    said = failure.reply or failure.heard
     who = f"{_line(failure.remote)} said" if failure.remote else "last heard"
     return f"It {failure.why.words}" + (f"; {who}: {said}" if said else ".")
 

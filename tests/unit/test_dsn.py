@@ -149,6 +149,8 @@ def test_each_recipient_has_a_group_of_its_own():
         (Why.RETURNED, "550 5.7.1 spam", "5.7.1", "smtp; 550 5.7.1 spam"),
         (Why.RETURNED, "450 4.2.2 full", "5.0.0", "smtp; 450 4.2.2 full"),
         (Why.RETURNED, "timeout", "5.0.0", None),
+        (Why.RETURNED, "550 5.7.1 no (no report: nobody vouches (SPF): x)", "5.7.1", "smtp; 550 5.7.1 no"),
+        (Why.RETURNED, "not delivered within 30 days (no report: 550 x)", "5.0.0", None),
         (Why.RETURNED, "", "5.0.0", None),
     ],
 )
