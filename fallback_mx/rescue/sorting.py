@@ -30,17 +30,21 @@ class Sorted:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """`primaries` by domain, in the form of fallback_mx.domains; those that take `routing_characters`."""
+    """`primaries` by domain, in the form of fallback_mx.domains; those that take routing characters; the route of
+    our own reports."""
 
     primaries: Mapping[str, str]
-    follow: Set[str] = frozenset()
+    lenient: Set[str] = frozenset()
+    reports: str = ""
 
-    def of(self, addressee: Addressee) -> str | Refused:
-        """The primary, or why there is none."""
+    def of(self, addressee: Addressee, found: Found) -> str | Refused:
+        """The primary, or why there is none. A report of ours is for a stranger, and goes on as one."""
         primary = self.primaries.get(addressee.path.domain)
+        if primary is None and self.reports and found.route == self.reports and found.reverse_path == "":
+            return self.reports
         if primary is None:
             return Refused(addressee.address, "its domain is that of no primary")
-        if addressee.path.could_be_followed and primary not in self.follow:
+        if addressee.path.could_be_followed and primary not in self.lenient:
             return Refused(addressee.address, "there are routing characters in it")
         return primary
 
@@ -50,7 +54,7 @@ def sort(found: Found, routes: Routes) -> Sorted:
     by_primary: dict[str, list[Addressee]] = {}
     refused = []
     for addressee in found.addressees:
-        route = routes.of(addressee)
+        route = routes.of(addressee, found)
         if isinstance(route, Refused):
             refused.append(route)
         else:

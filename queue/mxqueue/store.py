@@ -251,6 +251,10 @@ class Queue:
         """Messages with a recipient that matches, in order of arrival; `after` is the last id of the page before."""
         return self.read(lambda connection: views.list_messages(connection, wanted or Filter(), limit, after))
 
+    def matching(self, wanted: Filter, ids: Sequence[str]) -> Future[dict[str, frozenset[int]]]:
+        """Which recipients match, by position, of messages that `list` has found for this filter."""
+        return self.read(lambda connection: views.matching_positions(connection, wanted, ids))
+
     def show(self, message_id: str) -> Future[tuple[Message, builtins.list[LedgerRow]]]:
         """One message and its story. Raises NoSuchMessage."""
 

@@ -135,6 +135,17 @@ def matching_ids(
     return list(connection.scalars(query.order_by(recipient.c.message_id).limit(limit)))
 
 
+def matching_positions(connection: Connection, wanted: Filter, ids: Iterable[str]) -> dict[str, frozenset[int]]:
+    """Of messages that match: the positions of those recipients that do."""
+    query = select(recipient.c.message_id, recipient.c.position).where(
+        among(recipient.c.message_id, ids), condition(wanted.of_recipients)
+    )
+    found: dict[str, set[int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.message_id, set()).add(row.position)
+    return {message_id: frozenset(positions) for message_id, positions in found.items()}
+
+
 PAGE = 500
 
 

@@ -105,6 +105,12 @@ def test_a_long_listing_is_whole_and_in_order(queue: Queue) -> None:
     assert [each.result()[0] for each in accepted] == listed(queue)
 
 
+def test_which_recipients_match_is_told_by_message(queue: Queue, mail: dict[str, str]) -> None:
+    wanted = Filter(domain="example.test", sender="")
+    assert queue.matching(wanted, [mail["null"], mail["other"]]).result() == {mail["null"]: frozenset({0, 1})}
+    assert queue.matching(Filter(recipient="w@example.test"), [mail["null"]]).result() == {mail["null"]: frozenset({1})}
+
+
 LARGE = b"Subject: x\r\n\r\n" + 100 * b"0123456789\r\n"
 
 
