@@ -148,6 +148,7 @@ class Primary(_Table):
     on_expiry: Literal["hold", "bounce", "discard"] = Field(default="hold", examples=["hold"])
     lifetime: Duration = Field(default=timedelta(days=30), examples=["30d"])
     recovery_guard: DurationOrZero = Field(default=timedelta(minutes=15), examples=["15m"])
+    retain_delivered: DurationOrZero = Field(default=timedelta(0), examples=["24h"])
     unknown_recipients: Literal["accept", "defer", "refuse"] = Field(default="accept", examples=["accept"])
     recipients_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/recipients"])
     recipients_command: Command | None = Field(default=None, examples=[["/usr/local/bin/list-recipients"]])

@@ -42,6 +42,9 @@ class Selection:
         """As the queue wants it. Raises click.UsageError for a value that cannot be meant."""
         from mxqueue.model import LIVE_STATES, Filter, RecipientState
 
+        before, after = _ago("--older", self.older, now), _ago("--newer", self.newer, now)
+        # What a primary has lost is what it got lately, however long it had waited here.
+        of_delivery = set(self.state) == {"delivered"}
         return Filter(
             ids=tuple(ids),
             route=self.primary,
@@ -49,8 +52,10 @@ class Selection:
             sender="" if self.sender == "<>" else self.sender,
             recipient=self.recipient,
             states=frozenset(RecipientState(state) for state in self.state) or LIVE_STATES,
-            arrived_before=_ago("--older", self.older, now),
-            arrived_after=_ago("--newer", self.newer, now),
+            arrived_before=None if of_delivery else before,
+            arrived_after=None if of_delivery else after,
+            delivered_before=before if of_delivery else None,
+            delivered_after=after if of_delivery else None,
             larger_than=_size("--larger", self.larger),
             reply=self.reply,
         )
@@ -99,7 +104,7 @@ def filter_options(command: F) -> F:
         click.option("--recipient", metavar="ADDRESS", help="Mail with this recipient."),
         click.option("--state", multiple=True, type=click.Choice(STATES), help="Recipients in this state; repeatable."),
         click.option("--older", metavar="AGE", help="Mail that arrived longer ago than this, such as 2h."),
-        click.option("--newer", metavar="AGE", help="Mail that arrived within this time."),
+        click.option("--newer", metavar="AGE", help="Mail that arrived (--state delivered: was delivered) within it."),
         click.option("--larger", metavar="SIZE", help="Mail larger than this, such as 10MB."),
         click.option("--reply", metavar="TEXT", help="The last reply has this text in it, or this code: 550, 5xx."),
     ]

@@ -43,7 +43,12 @@ class Verb:
 VERBS = (
     Verb("hold", "held", "Keep mail from being delivered until it is released.", "--sender spammer@example.net"),
     Verb("release", "released", "Let held mail go on, due at once.", "--primary main --older 10m"),
-    Verb("retry", "made due now", "Make pending mail due now, whatever its backoff.", "--primary main"),
+    Verb(
+        "retry",
+        "made due now",
+        "Make pending mail due now, whatever its backoff; with --state delivered deliver once more what is kept.",
+        "--primary main",
+    ),
     Verb("remove", "removed", "Delete mail for good; the ledger stays.", "--state held --older 30d", asks=True),
 )
 
@@ -57,6 +62,11 @@ class Request:
     wanted: Filter
     reason: str
     as_json: bool
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """What the queue calls them: `retry` of what was delivered is another matter, and wants to be asked for."""
+        return (self.verb.name, "redeliver") if self.verb.name == "retry" else (self.verb.name,)
 
 
 def register(group: click.Group) -> None:
@@ -121,14 +131,15 @@ def _run(store: Queue, request: Request) -> int:
 
 
 def _apply(store: Queue, request: Request) -> tuple[list[str], list[str]]:
-    apply: Callable[[Filter, str, str], Future[Edit]] = getattr(store, request.verb.name)
     changed: list[str] = []
     busy: list[str] = []
     for part in pages(request.wanted, request.ids):
-        edit = apply(part, actor(), request.reason).result()
-        changed += edit.changed
-        busy += edit.busy
-    return changed, busy
+        for name in request.edits:
+            apply: Callable[[Filter, str, str], Future[Edit]] = getattr(store, name)
+            edit = apply(part, actor(), request.reason).result()
+            changed += edit.changed
+            busy += edit.busy
+    return list(dict.fromkeys(changed)), list(dict.fromkeys(busy))
 
 
 def _dry_run(store: Queue, request: Request) -> int:
@@ -151,21 +162,20 @@ def _matching(store: Queue, request: Request) -> tuple[list[str], list[str], int
     """What the edit would change, what is busy, and the size of the former."""
     from mxqueue import edits
 
-    change: Change = getattr(edits, request.verb.name.upper())
     now = datetime.now(UTC)
-    free: list[str] = []
-    busy: list[str] = []
-    size = 0
+    free: dict[str, int] = {}
+    busy: dict[str, None] = {}
     for part in pages(request.wanted, request.ids):
-        states = part.states & change.sources
-        for message in walk(store, replace(part, states=states)) if states else ():
-            leases = (one.lease_until for one in message.recipients if one.state in states)
-            if any(until is not None and until > now for until in leases):
-                busy.append(message.id)
-            else:
-                free.append(message.id)
-                size += message.size
-    return free, busy, size
+        for name in request.edits:
+            change: Change = getattr(edits, name.upper())
+            states = part.states & change.sources
+            for message in walk(store, replace(part, states=states)) if states else ():
+                leases = (one.lease_until for one in message.recipients if one.state in states)
+                if any(until is not None and until > now for until in leases):
+                    busy[message.id] = None
+                elif not change.again or (message.keep_until is not None and message.keep_until > now):
+                    free[message.id] = message.size
+    return list(free), list(busy), sum(free.values())
 
 
 def _tell(request: Request, changed: list[str], busy: list[str], *, dry: bool = False) -> int:

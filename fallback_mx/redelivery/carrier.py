@@ -233,11 +233,14 @@ class Carrier:
         if disposition is Disposition.RETURNED:
             return Failure(recipient.forward_path, Why.REFUSED, reply)
         state = _FINAL.get(disposition)
+        if state is RecipientState.DELIVERED and self._settings.retain_delivered:
+            return Outcome(state, reply, keep_until=now + self._settings.retain_delivered)
         if state is not None:
             return Outcome(state, reply)
         is_ambiguous = isinstance(result, Lost) and result.ambiguous
         is_suspect = disposition is Disposition.SUSPECT
-        delay = wait(recipient.attempts + 1, now - message.arrived_at, self._chance(), self._backoff)
+        age = now - (recipient.waits_since or message.arrived_at)
+        delay = wait(recipient.attempts + 1, age, self._chance(), self._backoff)
         if delay is None:
             return self._expired(recipient, f"lifetime over: {reply}", is_ambiguous=is_ambiguous, is_suspect=is_suspect)
         if is_suspect:

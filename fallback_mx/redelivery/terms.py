@@ -40,7 +40,7 @@ class DrainSettings:
     that takes `slow_seconds` over a message shows strain. An idle connection is kept for `linger_seconds`. At a stop,
     messages on the wire have `grace_seconds` to finish. `connection_backoff` is for a primary that gives no connection,
     `canary_backoff` for one that serves no canary: it may just have been one full mailbox, and the mail behind it must
-    not wait long.
+    not wait long. Delivered content is kept for `retain_delivered`.
     """
 
     max_connections: int = 5
@@ -48,6 +48,7 @@ class DrainSettings:
     on_expiry: OnExpiry = OnExpiry.HOLD
     on_refusal: OnRefusal = OnRefusal.HOLD
     recovery_guard: timedelta = timedelta(minutes=15)
+    retain_delivered: timedelta = timedelta(0)
     first_wait: timedelta = timedelta(minutes=1)
     longest_wait: timedelta = timedelta(hours=1)
     batch: int = 250

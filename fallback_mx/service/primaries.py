@@ -314,5 +314,6 @@ def _drain_settings(primary: Primary) -> DrainSettings:
         on_expiry=OnExpiry(primary.on_expiry),
         on_refusal=OnRefusal(primary.on_refusal),
         recovery_guard=primary.recovery_guard,
+        retain_delivered=primary.retain_delivered,
         grace_seconds=10.0,
     )

@@ -172,8 +172,18 @@ _SETTLE = (
         attempts=recipient.c.attempts + bindparam("b_counts"),
         not_before=func.coalesce(bindparam("b_not_before", type_=recipient.c.not_before.type), recipient.c.not_before),
         last_reply=bindparam("b_reply"),
+        delivered_at=bindparam("b_delivered_at", type_=recipient.c.delivered_at.type),
         **NO_LEASE,
     )
+)
+_UNTIL = bindparam("b_until", type_=message.c.keep_until.type)
+_KEEP = (
+    update(message)
+    .where(
+        message.c.id == bindparam("b_id"),
+        or_(message.c.keep_until.is_(None), message.c.keep_until < _UNTIL),
+    )
+    .values(keep_until=_UNTIL)
 )
 
 
@@ -185,6 +195,7 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
     rows: list[dict[str, Any]] = []
     finished: set[str] = set()
     reports: list[intake.Acceptance] = []
+    kept: dict[str, datetime] = {}
     answers: list[list[tuple[str, int]]] = []
     for request in requests:
         stale: list[tuple[str, int]] = []
@@ -201,15 +212,20 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
                 if fresh:
                     # Two settlements of one lease in one batch: the first counts.
                     del held[key]
-                    updates.append(_bind(key, one.claim.token, outcome))
+                    updates.append(_bind(key, one.claim.token, outcome, request.now))
                     if not outcome.state.is_live:
                         finished.add(key[0])
                 else:
                     stale.append(key)
                 rows.append(_ledger_row(request, key, paths[position], outcome, fresh))
+                if fresh and outcome.keep_until is not None:
+                    kept[key[0]] = max(outcome.keep_until, kept.get(key[0], outcome.keep_until))
+                    rows.append(_kept_row(rows[-1], outcome.keep_until))
         answers.append(stale)
     if updates:
         connection.execute(_SETTLE, updates)
+    if kept:
+        connection.execute(_KEEP, [{"b_id": message_id, "b_until": until} for message_id, until in kept.items()])
     if rows:
         connection.execute(insert(ledger), rows)
     if reports:
@@ -230,7 +246,11 @@ def _current_tokens(connection: Connection, ids: set[str]) -> dict[tuple[str, in
     return {(row.message_id, row.position): row.lease_token for row in found}
 
 
-def _bind(key: tuple[str, int], token: str, outcome: Outcome) -> dict[str, Any]:
+def _kept_row(delivered: dict[str, Any], until: datetime) -> dict[str, Any]:
+    return delivered | {"event": LedgerEvent.KEPT.value, "detail": f"until {until:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def _bind(key: tuple[str, int], token: str, outcome: Outcome, now: datetime) -> dict[str, Any]:
     assert outcome.state is not RecipientState.PENDING or outcome.not_before is not None
     return {
         "b_id": key[0],
@@ -240,6 +260,7 @@ def _bind(key: tuple[str, int], token: str, outcome: Outcome) -> dict[str, Any]:
         "b_counts": int(outcome.counts),
         "b_not_before": outcome.not_before,
         "b_reply": outcome.reply,
+        "b_delivered_at": now if outcome.state is RecipientState.DELIVERED else None,
     }
 
 
@@ -265,7 +286,7 @@ def _ledger_row(
 
 
 def drop_finished(connection: Connection, ids: set[str]) -> None:
-    """Delete the content of those messages of `ids` that have no live recipient left."""
+    """Delete the content of those messages of `ids` that have no live recipient left, unless it is kept."""
     if not ids:
         return
     if connection.dialect.name == "postgresql":
@@ -273,13 +294,15 @@ def drop_finished(connection: Connection, ids: set[str]) -> None:
         connection.execute(
             select(message.c.id).where(among(message.c.id, ids)).order_by(message.c.id).with_for_update()
         )
-    live = set(
-        connection.scalars(
-            select(recipient.c.message_id).where(
-                among(recipient.c.message_id, ids), literal_column("state IN ('pending', 'held')")
-            )
-        )
+    done = ids - live_among(connection, ids)
+    done -= set(
+        connection.scalars(select(message.c.id).where(among(message.c.id, done), message.c.keep_until.is_not(None)))
     )
-    done = ids - live
     if done:
         connection.execute(delete(chunk).where(among(chunk.c.message_id, done)))
+
+
+def live_among(connection: Connection, ids: set[str]) -> set[str]:
+    """Those of these messages that have a live recipient."""
+    lives: ColumnElement[bool] = literal_column("state IN ('pending', 'held')")
+    return set(connection.scalars(select(recipient.c.message_id).where(among(recipient.c.message_id, ids), lives)))

@@ -52,6 +52,9 @@ class LedgerEvent(StrEnum):
     RETRIED = "retried"
     AMBIGUOUS = "ambiguous"  # the next hop may have taken it, but its reply never reached us
     REFUSED = "refused"  # a settlement came with a token that was no longer the lease's
+    KEPT = "kept"  # delivered, and the content is kept until the moment in the detail
+    REDELIVERED = "redelivered"  # delivered before, and to be delivered again
+    FORGOTTEN = "forgotten"  # the content that was kept is no longer
     EXPORTED = "exported"
     IMPORTED = "imported"  # this message came from a file; the detail says what it was called there
     CONTINUED = "continued"  # stands under the id that a message had before it was imported: it goes on as another
@@ -119,7 +122,8 @@ class Envelope(NamedTuple):
 class Recipient:
     """One forward-path of one message and all that is known of its delivery.
 
-    `notify` and `orcpt` are those of its ReportRequest.
+    `notify` and `orcpt` are those of its ReportRequest. Its lifetime counts from `waits_since`: its arrival, or the
+    moment when it was to be delivered once more.
     """
 
     message_id: str
@@ -133,11 +137,16 @@ class Recipient:
     lease_until: datetime | None = None
     notify: str = ""
     orcpt: str = ""
+    waits_since: datetime | None = None
+    delivered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A queued message without its content. `content_size` leaves the trace line out."""
+    """A queued message without its content. `content_size` leaves the trace line out.
+
+    `keep_until`: delivered as it may be, its content is there until then.
+    """
 
     id: str
     arrived_at: datetime
@@ -153,6 +162,7 @@ class Message:
     recipients: tuple[Recipient, ...]
     ret: str = ""
     envid: str = ""
+    keep_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +184,7 @@ class Outcome:
 
     `state` PENDING means deferred and wants `not_before`. `ambiguous` marks an attempt whose final reply was
     lost: the next hop may have the message. `counts` is False where no attempt reached the next hop, so that
-    a refused connection does not age the message.
+    a refused connection does not age the message. `keep_until` goes with DELIVERED: the content is kept until then.
     """
 
     state: RecipientState
@@ -182,6 +192,7 @@ class Outcome:
     not_before: datetime | None = None
     ambiguous: bool = False
     counts: bool = True
+    keep_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +247,8 @@ class Filter:
     arrived_after: datetime | None = None
     larger_than: int | None = None
     reply: str | None = None
+    delivered_before: datetime | None = None
+    delivered_after: datetime | None = None
 
     @property
     def of_message(self) -> bool:

@@ -284,6 +284,10 @@ class Queue:
         """Make what is pending and matches due now."""
         return self._edit(edits.RETRY, wanted, actor, reason)
 
+    def redeliver(self, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
+        """Let what was delivered, is still kept and matches be delivered once more, due at once."""
+        return self._edit(edits.REDELIVER, wanted, actor, reason)
+
     def remove(self, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
         """End what matches without delivery. The content goes, the ledger stays."""
         return self._edit(edits.REMOVE, wanted, actor, reason)
@@ -333,7 +337,12 @@ class Queue:
         return self._aside(lambda: sum(pieces.change(self._read_engine, self.writer, find, apply)))
 
     def housekeep(self) -> Future[int]:
-        """Forget what is older than the ledger's retention, a bounded piece of it. Rows forgotten."""
-        before = self._clock() - self._ledger_retention
+        """Forget what is older than the ledger's retention, and content that was kept for long enough: a bounded piece
+        of it. How much was forgotten."""
+        now = self._clock()
+        before = now - self._ledger_retention
 
-        return self.writer.submit(lambda connection: edits.purge(connection, before))
+        def op(connection: Connection) -> int:
+            return edits.drop_kept(connection, now, self._node) + edits.purge(connection, before)
+
+        return self.writer.submit(op)

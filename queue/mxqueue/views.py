@@ -36,6 +36,8 @@ def recipient_from_row(row: Row[Any]) -> Recipient:
         lease_until=row.lease_until,
         notify=row.notify,
         orcpt=row.orcpt,
+        waits_since=row.arrived_at,
+        delivered_at=row.delivered_at,
     )
 
 
@@ -70,6 +72,7 @@ def load_messages(
             recipients=tuple(recipients.get(row.id, ())),
             ret=row.ret,
             envid=row.envid,
+            keep_until=row.keep_until,
         )
         for row in rows
         if only is None or row.id in recipients
@@ -105,6 +108,10 @@ def condition(wanted: Filter) -> ColumnElement[bool]:
         parts.append(recipient.c.arrived_at < wanted.arrived_before)
     if wanted.arrived_after is not None:
         parts.append(recipient.c.arrived_at > wanted.arrived_after)
+    if wanted.delivered_before is not None:
+        parts.append(recipient.c.delivered_at < wanted.delivered_before)
+    if wanted.delivered_after is not None:
+        parts.append(recipient.c.delivered_at > wanted.delivered_after)
     if wanted.larger_than is not None:
         parts.append(message.c.size > wanted.larger_than)
     if wanted.reply is not None:

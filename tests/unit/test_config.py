@@ -295,6 +295,8 @@ PRIMARY_MISTAKES = [
     ('lifetime = "0d"', 'primary[0].lifetime: "0d" is too short; write "1ms" or more'),
     ('recovery_guard = "-5m"', 'primary[0].recovery_guard: "-5m" is not a duration; '
      'write a number and one of ms, s, m, h, d, for example "10s"'),
+    ('retain_delivered = "a day"', 'primary[0].retain_delivered: "a day" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
     ("port = 0", "primary[0].port: 0 is too small; write 1 or more"),
     ("port = 70000", "primary[0].port: 70000 is too large; write 65535 or less"),
     ('port = "25"', 'primary[0].port: "25" is not a whole number; write port = 25'),
