@@ -14,7 +14,8 @@ from typing import Protocol
 
 from fallback_mx.rules import dsn
 from fallback_mx.rules.bouncing import NULL_REASON, REPORTS, GivenUp, Verdict, domain_of
-from fallback_mx.rules.dsn import Failure, Report, Returned, Why, without_report
+from fallback_mx.rules.dsn import Failure, Report, Why, without_report
+from fallback_mx.rules.returned import FULL_OCTETS, HEADER_OCTETS, Returned
 from mxqueue import BytesContent, Damaged, Enclosed, Envelope, Message, Outcome, RecipientState
 
 Chunks = Callable[[], AsyncIterator[bytes]]
@@ -114,8 +115,8 @@ async def _beginning(message: Message, chunks: Chunks) -> Returned:
     async for piece in chunks():
         pieces.append(piece)
         octets += len(piece)
-        if message.size > dsn.FULL_OCTETS and octets >= dsn.HEADER_OCTETS:
-            return Returned(b"".join(pieces)[: dsn.HEADER_OCTETS], is_whole=False)
+        if message.size > FULL_OCTETS and octets >= HEADER_OCTETS:
+            return Returned(b"".join(pieces)[:HEADER_OCTETS], is_whole=False)
     return Returned(b"".join(pieces), is_whole=True)
 
 

@@ -13,13 +13,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.quoprimime import body_encode
 from email.utils import format_datetime
 from enum import Enum
 
-FULL_OCTETS = 100_000
-HEADER_OCTETS = 64_000
-LINE_OCTETS = 998  # RFC 5322, section 2.1.1
+from fallback_mx.rules.returned import Returned, part, returned
+
 MAX_DIAGNOSTIC = 800
 MAX_ADDRESS_OCTETS = 900  # an address stands in one line
 _ENHANCED = re.compile(r"[245]\d\d[ -]([245]\.\d{1,3}\.\d{1,3})\b")
@@ -81,14 +79,6 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
-    """What there is of the message: its content or, where `is_whole` is False, its beginning, its header with it."""
-
-    octets: bytes
-    is_whole: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """`ret` and `envid` are those of the message (RFC 3461). `id` is the report's own; it makes its Message-ID."""
 
@@ -124,7 +114,8 @@ def is_wanted(notify: str) -> bool:
 
 def render(report: Report) -> Rendered:
     """The whole report, lines ended by CRLF."""
-    parts = [_for_people(report), _for_programs(report), _returned(report)]
+    back = returned(report.returned, is_wanted_whole=report.ret != "HDRS", is_wide=report.is_wide)
+    parts = [_for_people(report), _for_programs(report), back]
     boundary = _boundary(report.id, parts)
     is_ascii = all(part.isascii() for part in parts)
     lines = [*_header(report, boundary)]
@@ -156,11 +147,6 @@ def _header(report: Report, boundary: str) -> Iterator[str]:
     yield f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{boundary}"'
 
 
-def _part(kind: str, body: bytes, encoding: str = "") -> bytes:
-    encoding = encoding or ("7bit" if body.isascii() else "8bit")
-    return f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode() + body
-
-
 # For people ---------------------------------------------------------------------------------------------------------
 
 
@@ -174,7 +160,7 @@ def _for_people(report: Report) -> bytes:
         lines += ["", f"  {_line(failure.forward_path)}", *_wrapped(_reason(failure), "    ")]
     lines += ["", *_wrapped("The same for programs follows, and then your message, or its header alone.", "")]
     charset = "utf-8" if report.is_wide else "us-ascii"
-    return _part(f"text/plain; charset={charset}", _encoded("\r\n".join(lines), report) + b"\r\n")
+    return part(f"text/plain; charset={charset}", _encoded("\r\n".join(lines), report) + b"\r\n")
 
 
 def _reason(failure: Failure) -> str:
@@ -194,7 +180,7 @@ def _for_programs(report: Report) -> bytes:
     groups = [[*_of_message(report)], *([*_of_recipient(report, failure)] for failure in report.failures)]
     text = "\r\n".join("\r\n".join(_field(*field) for field in group) + "\r\n" for group in groups)
     kind = "message/global-delivery-status" if report.is_wide else "message/delivery-status"
-    return _part(kind, _encoded(text, report))
+    return part(kind, _encoded(text, report))
 
 
 def _of_message(report: Report) -> Iterator[tuple[str, str]]:
@@ -261,58 +247,6 @@ def _field(name: str, value: str) -> str:
     is_text = name == "Diagnostic-Code"
     lines = textwrap.wrap(f"{name}: {_line(value)}", 76, break_long_words=is_text, break_on_hyphens=False)
     return "\r\n ".join(lines)
-
-
-# What is returned -----------------------------------------------------------------------------------------------------
-
-
-def _returned(report: Report) -> bytes:
-    octets, is_wide = report.returned.octets, report.is_wide
-    header = octets.partition(b"\r\n\r\n")[0].removesuffix(b"\r\n") + b"\r\n"
-    if _may_be_whole(report, header):
-        return _part("message/global" if is_wide else "message/rfc822", octets)
-    header = _cut(header)
-    if is_wide and _is_utf8(header) and _fits(header):
-        return _part("message/global-headers", header)
-    if header.isascii() and _fits(header):
-        return _part("text/rfc822-headers", header)
-    charset = "utf-8" if _is_utf8(header) else "iso-8859-1"
-    text = header.decode("latin-1").replace("\r\n", "\n")
-    return _part(
-        f"text/rfc822-headers; charset={charset}",
-        body_encode(text).replace("\n", "\r\n").encode("ascii"),
-        "quoted-printable",
-    )
-
-
-def _may_be_whole(report: Report, header: bytes) -> bool:
-    """Whether all of it can be returned: it is wanted, small, and may stand in a message of this kind as it is."""
-    octets = report.returned.octets
-    if report.ret == "HDRS" or not report.returned.is_whole or len(octets) > FULL_OCTETS:
-        return False
-    return _fits(octets) and (_is_utf8(header) if report.is_wide else header.isascii())
-
-
-def _fits(octets: bytes) -> bool:
-    if octets.count(b"\r\n") != octets.count(b"\n") or octets.count(b"\r") != octets.count(b"\n") or b"\0" in octets:
-        return False
-    return all(len(line) <= LINE_OCTETS for line in octets.split(b"\r\n"))
-
-
-def _cut(header: bytes) -> bytes:
-    """Not more of a header than anybody reads; whole lines."""
-    if len(header) <= HEADER_OCTETS:
-        return header
-    end = header.rfind(b"\r\n", 0, HEADER_OCTETS)
-    return header[: end + 2] if end >= 0 else header[: HEADER_OCTETS - 2] + b"\r\n"
-
-
-def _is_utf8(octets: bytes) -> bool:
-    try:
-        octets.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 # Text -------------------------------------------------------------------------------------------------------------

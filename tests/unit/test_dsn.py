@@ -12,17 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallback_mx.rules.dsn import (
-    FULL_OCTETS,
-    HEADER_OCTETS,
-    Failure,
-    Rendered,
-    Report,
-    Returned,
-    Why,
-    is_wanted,
-    render,
-)
+from fallback_mx.rules.dsn import Failure, Rendered, Report, Why, is_wanted, render
+from fallback_mx.rules.returned import FULL_OCTETS, HEADER_OCTETS, Returned
 
 ARRIVED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 AT = datetime(2026, 3, 3, 8, 30, 0, 123456, tzinfo=UTC)
