@@ -272,6 +272,25 @@ def test_a_stop_while_it_is_being_found_out_gives_the_mail_back(tmp_path: Path) 
     on_stage(tmp_path, use, replies={})
 
 
+def test_the_lease_is_kept_while_it_is_being_found_out_though_others_are_settled(tmp_path: Path) -> None:
+    async def use(scene: Scene) -> None:
+        scene.rig.accept(b"x\r\n", "one@example.test", "two@example.test")
+        scene.rig.sink.replies["rcpt"] = lambda session, argument: None if "one@" in argument else "550 5.1.1 No"
+        slow = Slow()
+        settings = replace(BOUNCE, lease=timedelta(seconds=2))
+        async with scene.rig.running(settings, reporter=slow):  # type: ignore[arg-type]
+            await until(lambda: slow.asked and scene.states()[0] is DELIVERED, "the question, and the rest on record")
+            for _ in range(3):
+                scene.rig.clock.advance(seconds=1.5)
+                now = scene.rig.clock()
+                await until(
+                    lambda now=now: scene.rig.leased()[0].lease_until > now + timedelta(seconds=1), "a new lease"
+                )
+        assert scene.rig.events.named("settlement_refused") == []
+
+    on_stage(tmp_path, use, replies={})
+
+
 def test_other_mail_flows_while_it_is_being_found_out(tmp_path: Path) -> None:
     async def use(scene: Scene) -> None:
         scene.rig.sink.replies["rcpt"] = lambda session, argument: "550 5.1.1 No" if "bad@" in argument else None
