@@ -6,7 +6,7 @@
 #   make test      every test that needs no Debian package and no root
 #   make check     lint, format, types, architecture
 #   make peers     the tests with real mail servers (Debian packages; names those that are missing)
-#   make bench     this relay and Postfix side by side (BENCH_SHORT=1 for a short run)
+#   make bench     this relay and Postfix side by side (BENCH_SHORT=1 for a short run, BENCH="--only idle", "--million")
 #   make fuzz      coverage-guided fuzzing, FUZZ_SECONDS (60) in all (Linux on x86-64; make test asks the same elsewhere)
 #   make dist      the wheel, in dist/
 #   make lock      constraints.txt anew, from the newest releases that pyproject.toml allows
@@ -14,6 +14,8 @@
 # Another Python than python3: make PYTHON=python3.12 install
 
 PYTHON ?= python3
+# Where it is set every start of the program compiles it anew: half of what the tests take.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_VERSION := 26.3
 BIN := .venv/bin
 # Debian packages: those that are to be installed, and those that exclude Postfix and are to be unpacked.
@@ -74,7 +76,7 @@ peers: install
 	$(BIN)/python -m pytest tests/peers
 
 bench: install
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(BENCH)
 
 fuzz: install
 	$(BIN)/python -m pip install --quiet --group fuzz

@@ -23,6 +23,8 @@ from mxqueue.model import utc_now
 
 LAST_WRITE_SECONDS = 5.0
 SHORTEST_GAP = timedelta(seconds=3)
+# From one look for a reason that strangers can give to the next.
+SOON_SECONDS = 5.0
 
 Probe = Callable[[], Awaitable[Observation]]
 OnChange = Callable[[str, Health, Health], None]
@@ -73,6 +75,8 @@ class Monitor:
         self._resumed = False
         self._noted = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._soon: asyncio.TimerHandle | None = None
+        self._soon_after = 0.0
         self._troubled: set[str] = set()
 
     @property
@@ -97,6 +101,18 @@ class Monitor:
         """Somebody has reason to think that the primary is back: do not wait for the interval to end."""
         self._hurried.set()
 
+    def look_soon(self) -> None:
+        """As `look_now`, for a reason that a stranger may have brought about: at once, unless that was so a moment ago.
+        Then as soon as it may be again, so that no reason is forgotten."""
+        if self._soon is None:
+            loop = asyncio.get_running_loop()
+            self._soon = loop.call_at(max(self._soon_after, loop.time()), self._on_soon)
+
+    def _on_soon(self) -> None:
+        self._soon = None
+        self._soon_after = asyncio.get_running_loop().time() + SOON_SECONDS
+        self.look_now()
+
     async def run(self) -> None:
         """Take up the record, then watch until cancelled; what is not yet written then is written first."""
         while True:
@@ -108,6 +124,8 @@ class Monitor:
                 tasks.create_task(self._record())
                 tasks.create_task(self._watch())
         finally:
+            if self._soon is not None:
+                self._soon.cancel()
             await self._write(timeout=LAST_WRITE_SECONDS)
 
     async def _resume(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fallback_mx.rules.health import Observation, State
+from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.doors import Note
 from fallback_mx.smtp.etrn import Callers, Pending
@@ -61,11 +61,10 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """From an accepting process: what was seen of a primary while mail was played through to it."""
+class Doubted:
+    """From an accepting process: this primary seemed to fail while mail was played through to it."""
 
     primary: str
-    observation: Observation
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,13 @@ from __future__ import annotations
 import click
 
 from fallback_mx import __version__
-from fallback_mx.cli.config import config
-from fallback_mx.cli.db import db
-from fallback_mx.cli.demo import demo
 from fallback_mx.cli.exits import Program
 from fallback_mx.cli.options import config_option, json_option_of_group
-from fallback_mx.cli.outage import outage
-from fallback_mx.cli.primary import primary
-from fallback_mx.cli.queue import queue
-from fallback_mx.cli.recipients import recipients
-from fallback_mx.cli.serve import serve
-from fallback_mx.cli.status import status
+
+NOUNS = ("serve", "demo", "status", "queue", "primary", "recipients", "outage", "config", "db")
 
 
-@click.group("fallback-mx", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("fallback-mx", cls=Program, nouns=NOUNS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fallback-mx")
 @config_option
 @json_option_of_group
@@ -42,10 +35,6 @@ def program() -> None:
     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 nothing matched,
     4 database unreachable, 5 partly done.
     """
-
-
-for _command in (serve, demo, status, queue, primary, recipients, outage, config, db):
-    program.add_command(_command)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import click
@@ -26,7 +27,22 @@ PARTLY_DONE = 5
 
 
 class Program(click.Group):
-    """The root command. Whatever a command raises becomes an exit code and a line, never a traceback."""
+    """The root command. Whatever a command raises becomes an exit code and a line, never a traceback.
+
+    Each of the `nouns` is a command that has a file of its own in this package, loaded when it is asked for.
+    """
+
+    def __init__(self, *arguments: Any, nouns: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._nouns = frozenset(nouns)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._nouns})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._nouns and cmd_name not in self.commands:
+            self.add_command(getattr(import_module(f"{__package__}.{cmd_name}"), cmd_name))
+        return super().get_command(ctx, cmd_name)
 
     def main(
         self,

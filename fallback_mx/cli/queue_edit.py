@@ -46,8 +46,8 @@ VERBS = (
     Verb(
         "retry",
         "made due now",
-        "Make pending mail due now, whatever its backoff; with --state delivered deliver once more what is kept.",
-        "--primary main",
+        "Make pending mail due now, or deliver once more what is kept.",
+        "--state delivered --newer 6h",
     ),
     Verb("remove", "removed", "Delete mail for good; the ledger stays.", "--state held --older 30d", asks=True),
 )

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, delete, func, or_, select, text, tuple_, type_coerce
-from sqlalchemy.dialects import postgresql, sqlite
 
 from fallback_mx.recipients.addresses import Address
 from fallback_mx.recipients.schema import address_list, lesson, listed_address, revision
@@ -40,7 +39,14 @@ class Learned:
 
 def upsert(connection: Connection, table: Any) -> Any:
     """An INSERT that can say what to do about a row that is there already."""
-    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+    # The dialect in use is loaded; to load the other one as well would only make every start slower.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as into_postgresql
+
+        return into_postgresql(table)
+    from sqlalchemy.dialects.sqlite import insert as into_sqlite
+
+    return into_sqlite(table)
 
 
 # One address ----------------------------------------------------------------------------------------------------

@@ -22,13 +22,13 @@ from fallback_mx.accepting.words import (
     Answered,
     Answers,
     Asked,
+    Doubted,
     Leave,
     Message,
     Noted,
     Question,
     Ready,
     Refusing,
-    Seen,
     Setup,
     States,
     Tally,
@@ -39,7 +39,7 @@ from fallback_mx.smtp.acquaintances import Knows
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.crowd import forget, share_memory
 from fallback_mx.smtp.etrn import Ask
-from fallback_mx.smtp.passage import Observe
+from fallback_mx.smtp.passage import Look
 from fallback_mx.web.metrics import Metrics
 from mxqueue import BytesContent, FileContent, QueueUnavailable
 
@@ -64,11 +64,11 @@ class Crew:
         commits: QueueCommits,
         metrics: Metrics,
         states: Callable[[], States],
-        observe: Observe,
+        look: Look,
         ask: Ask,
         knows: Knows,
     ) -> None:
-        self._observe = observe
+        self._look = look
         self._ask = ask
         self._knows = knows
         self._questions: set[asyncio.Task[None]] = set()
@@ -261,8 +261,8 @@ class _Member:
             self._look_up(frame)
         elif isinstance(frame, Noted):
             self._crew.pass_on(frame, self)
-        elif isinstance(frame, Seen):
-            self._crew._observe(frame.primary, frame.observation)
+        elif isinstance(frame, Doubted):
+            self._crew._look(frame.primary)
         elif isinstance(frame, Asked):
             self._ask(frame)
         elif isinstance(frame, Ready):

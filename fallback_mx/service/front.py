@@ -29,7 +29,7 @@ from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy
 from fallback_mx.smtp.etrn import Ask, Callers
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
-from fallback_mx.smtp.passage import Observe, PassageSettings
+from fallback_mx.smtp.passage import Look, PassageSettings
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.through import TIMEOUTS
 from fallback_mx.space import Space
@@ -111,7 +111,7 @@ class Front:
         space: Space,
         states: Callable[[], Mapping[str, State]],
         mail_came: Callable[[str], None],
-        observe: Observe,
+        look: Look,
         knows: Knows,
         callers: Callable[[], Callers],
         size_limits: Callable[[], Mapping[str, int]],
@@ -133,7 +133,7 @@ class Front:
                 commits,
                 metrics,
                 lambda: States(dict(states()), callers(), dict(size_limits())),
-                observe,
+                look,
                 ask,
                 knows,
             )
@@ -145,7 +145,7 @@ class Front:
                 has_room=space.has_room,
                 events=Inbound(metrics),
                 clock=utc_now,
-                observe=observe,
+                look=look,
                 knows=knows,
                 ask=ask,
             )

@@ -149,7 +149,7 @@ class House:
             self._space,
             states=self._primaries.states,
             mail_came=self._primaries.mail_came,
-            observe=self._primaries.observe,
+            look=self._primaries.look,
             knows=self._knowledge,
             callers=self._primaries.callers,
             size_limits=self._primaries.size_limits,

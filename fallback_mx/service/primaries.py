@@ -234,11 +234,12 @@ class Primaries:
     def states(self) -> Mapping[str, State]:
         return {name: station.monitor.health.state for name, station in self._stations.items()}
 
-    def observe(self, name: str, observation: Observation) -> None:
-        """Somebody else has seen this of a primary, while mail was played through to it."""
+    def look(self, name: str) -> None:
+        """A primary seemed to fail while mail was played through to it. What senders bring about decides nothing: it is
+        looked at."""
         station = self._stations.get(name)
         if station is not None:
-            station.monitor.observe(observation)
+            station.monitor.look_soon()
 
     def size_limits(self) -> Mapping[str, int]:
         """The largest message that each primary takes, of those that have said so."""

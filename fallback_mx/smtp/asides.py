@@ -35,7 +35,7 @@ HELP = (
 def on_rset(session: Session, argument: str) -> None:
     if argument:
         return session.fault("501 5.5.4 Syntax: RSET")
-    session.transaction = None
+    session.reset()
     return session.say("250 2.0.0 Ok")
 
 

@@ -23,7 +23,8 @@ import aiosmtplib
 
 from fallback_mx.rules.disposition import NoConnection
 from fallback_mx.smtp.courier import Courier, Greeting
-from fallback_mx.smtp.pipeline import Pipeline, Timeouts, printable
+from fallback_mx.smtp.pipeline import Pipeline, Timeouts
+from fallback_mx.smtp.replies import printable
 from fallback_mx.smtp.route import NextHop
 
 T = TypeVar("T")

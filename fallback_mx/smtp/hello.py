@@ -38,7 +38,7 @@ def _greet(session: Session, argument: str, verb: str) -> bool:
         session.fault(f"501 5.5.4 Syntax: {verb} hostname")
         return False
     session.helo = argument
-    session.transaction = None
+    session.reset()
     return True
 
 
@@ -74,7 +74,8 @@ def on_starttls(session: Session, argument: str) -> None:
         return session.fault("503 5.5.1 TLS is already in use")
     session.wait()
     # What was learned in the clear is forgotten (RFC 3207, section 4.2).
-    session.helo, session.transaction = "", None
+    session.helo = ""
+    session.reset()
     session.handshake = session.loop.create_task(_start_tls(session, context))
     return None
 

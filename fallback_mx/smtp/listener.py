@@ -33,7 +33,7 @@ from fallback_mx.smtp.judgement import Judge, MakeResolver
 from fallback_mx.smtp.limits import CROWDED, SessionLimits
 from fallback_mx.smtp.networks import Networks
 from fallback_mx.smtp.parameters import MailParameters
-from fallback_mx.smtp.passage import Observe, Passage, Passages, PassageSettings
+from fallback_mx.smtp.passage import Look, Passage, Passages, PassageSettings
 from fallback_mx.smtp.session import Session
 from fallback_mx.smtp.transaction import Bounds, Transaction
 from mxqueue import Envelope, ReportRequest, Spool, SpoolMemory
@@ -131,14 +131,14 @@ class Listener:
         events: Events,
         clock: Callable[[], datetime],
         crowd: Crowd | None = None,
-        observe: Observe = lambda name, observation: None,
+        look: Look = lambda name: None,
         ask: Ask = lambda primaries, client_address, then: None,
         knows: Knows | None = None,
         doors: Doors | None = None,
         make_resolver: MakeResolver | None = None,
     ) -> None:
-        """`observe` hears what is seen of a primary while mail is played through to it, `ask` of its ETRN; `knows` is
-        asked what is known of recipients; `doors` remembers who was sent away; `make_resolver` as for Judge."""
+        """`look` hears of a primary that seems to fail while mail is played through to it, `ask` of its ETRN; `knows`
+        is asked what is known of recipients; `doors` remembers who was sent away; `make_resolver` as for Judge."""
         self.loop = asyncio.get_running_loop()
         self.crowd = crowd if crowd is not None else Crowd()
         self.deadlines = Deadlines(self.loop, lambda: self.crowd.is_dense, settings.patience)
@@ -149,7 +149,7 @@ class Listener:
         self.ask = ask
         self.callers = Callers({})
         self._size_limits: Mapping[str, int] = {}
-        self._passages = Passages(observe, clock)
+        self._passages = Passages(look)
         self.judge = Judge(
             knows or KnowsNothing(), doors or Doors(time.monotonic), state_of, events.trouble, make_resolver
         )

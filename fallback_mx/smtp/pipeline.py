@@ -4,23 +4,22 @@ Each reply belongs to the oldest command still waiting for one. A reply that not
 has no end, or that the command cannot get (a 250 to DATA, a 354 to MAIL) breaks the connection: from then on nobody
 could say which reply is whose. What was waiting then learns that it gets none, and is deferred by whoever asked.
 
-`ReplyReader` and the table `Step` know no socket. `Pipeline` is the asyncio protocol that takes over a transport once
-aiosmtplib, which sends one command at a time, has done connection, EHLO and STARTTLS on it.
+`Pipeline` is the asyncio protocol that takes over a transport once aiosmtplib, which sends one command at a time, has
+done connection, EHLO and STARTTLS on it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from fallback_mx.rules.disposition import Reply
-
-MAX_LINE_OCTETS = 4096
-MAX_REPLY_OCTETS = 32 * 1024
-MAX_TEXT = 1000
+from fallback_mx.smtp.replies import MAX_REPLY_OCTETS, Garbled, ReplyReader
 
 
 class Step(Enum):
@@ -50,59 +49,6 @@ class Timeouts:
     block: float = 180.0
     final: float = 600.0
     quit: float = 5.0
-
-
-class Garbled(Exception):
-    """What the server sent is not a reply."""
-
-
-class ReplyReader:
-    """Octets in, whole replies out."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._lines: list[bytes] = []
-        self._code = b""
-        self._octets = 0
-
-    def feed(self, data: bytes) -> Iterator[Reply]:
-        """The replies that these octets complete. Raises Garbled behind those that were sound."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            reply = self._line(line.rstrip(b"\r"))
-            if reply is not None:
-                yield reply
-        if len(self._rest) > MAX_LINE_OCTETS:
-            raise Garbled("a reply line without an end")
-
-    def _line(self, line: bytes) -> Reply | None:
-        code, mark = line[:3], line[3:4]
-        is_reply = len(code) == 3 and code.isdigit() and b"200" <= code < b"600" and mark in b" -"
-        if not is_reply or len(line) > MAX_LINE_OCTETS or (self._lines and code != self._code):
-            raise Garbled(f"not a reply: {printable(line)[:100]}")
-        self._octets += len(line)
-        if self._octets > MAX_REPLY_OCTETS:
-            raise Garbled("a reply without an end")
-        text = line[4:].strip()
-        lines: tuple[str, ...] = ()
-        if mark == b"-" or self._lines:
-            self._code = code
-            self._lines.append(text)
-            if mark == b"-":
-                return None
-            lines = tuple(map(printable, self._lines))
-            text = b" ".join(filter(None, self._lines))
-            self._lines.clear()
-        self._octets = 0
-        return Reply(int(code), printable(text)[:MAX_TEXT], lines)
-
-
-def printable(octets: bytes) -> str:
-    """As text that is safe to store and to show: anything that is not printable is escaped."""
-    text = octets.decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class Exchange:
@@ -143,11 +89,16 @@ class Exchange:
 
 
 class Pipeline(asyncio.Protocol):
-    """One connection. Once `broken` says why, nothing more is sent and no reply will come."""
+    """One connection. Once `broken` says why, nothing more is sent and no reply will come.
+
+    `farewell` is the reply with which the server ended it, asked or not: a 421, and while it `is_interruptible` any
+    refusal.
+    """
 
     def __init__(self, transport: asyncio.Transport, timeouts: Timeouts) -> None:
         self.broken: str | None = None
         self.farewell: Reply | None = None
+        self.is_interruptible = False
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._timeouts = timeouts
@@ -198,11 +149,12 @@ class Pipeline(asyncio.Protocol):
         if not self._waiting:
             self._set_deadline(None)
 
-    def quit(self) -> None:
+    def quit(self) -> Exchange:
         """Leave in order, and close once the server has said goodbye (RFC 5321, section 4.1.1.10)."""
         goodbye = self.expect([Step.QUIT])
         self.push(b"QUIT\r\n")
         goodbye.then(self.close)
+        return goodbye
 
     def close(self) -> None:
         """End the connection in order: what was written is still sent."""
@@ -237,6 +189,10 @@ class Pipeline(asyncio.Protocol):
                 self._waiting.popleft()[0].add(reply)
             self.abort(str(reply))
         elif not self._waiting:
+            if self.is_interruptible and reply.code >= 400:
+                self.farewell = reply
+                self.abort(str(reply))
+                return
             self.abort(f"a reply that nothing asked for: {reply}")
         elif str(reply.code)[0] not in self._waiting[0][1].first_digits:
             self.abort(f"{reply} is no reply to {self._waiting[0][1].label}")
@@ -250,7 +206,18 @@ class Pipeline(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.is_interruptible and self.broken is None:
+            self._hear_last_words()
         self._break(f"connection lost: {exc}" if exc else "the server closed the connection")
+
+    def _hear_last_words(self) -> None:
+        """Read what the server said before it closed with some of our content unread. That is a reset, and where it is
+        our writing that meets it first nobody reads any more."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is None or self._transport.get_extra_info("sslcontext") is not None:
+            return
+        with contextlib.suppress(OSError):
+            self.data_received(os.read(connection.fileno(), MAX_REPLY_OCTETS))
 
     def pause_writing(self) -> None:
         self._room = self._loop.create_future()

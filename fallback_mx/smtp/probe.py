@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from fallback_mx.rules.disposition import Reply
 from fallback_mx.rules.health import Observation
-from fallback_mx.smtp.pipeline import Garbled, ReplyReader
+from fallback_mx.smtp.replies import Garbled, ReplyReader
 from mxqueue.model import utc_now
 
 READ_OCTETS = 4096

@@ -146,6 +146,12 @@ class Reception(Wire):
         self.say(reply)
         self.leave_if_told()
 
+    def reset(self) -> None:
+        """The transaction in hand, if there is one, is none any more."""
+        self.transaction = None
+        if self._proxied is not None:
+            self._proxied.rest()
+
     def drop_content(self) -> None:
         if self._intake is not None:
             self._intake.spool.close()

@@ -1,9 +1,10 @@
 """A connection to a primary on which senders' transactions are played through as they happen (RFC 5321, section 3.3).
 
-Each step gives the primary's reply, or Lost where it failed before one: gone, silent, out of step, or 421. Then the
-connection is over, and whoever plays goes on without it. Content is streamed behind our Received line and dot-stuffed;
-unless `end` is called the primary never sees an end of data, and so can never take half a message. Only a failure
-behind that end is ambiguous. Nothing here raises for what a server does.
+Each step gives the primary's reply, or Lost where there was none: it was gone, silent or out of step. After that, and
+after a 421, the connection is over, and whoever plays goes on without it. Content is streamed behind our Received line
+and dot-stuffed; unless `end` is called the primary never sees an end of data, and so can never take half a message.
+Only a failure behind that end is ambiguous. A refusal in the middle of the content, as filters say it, is its answer:
+`end` gives it, and sends no end. Nothing here raises for what a server does.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from fallback_mx.smtp.parameters import MailParameters
 from fallback_mx.smtp.pipeline import Exchange, Pipeline, Step, Timeouts
 from mxqueue import ReportRequest
 
-TIMEOUTS = Timeouts(command=90.0, data=90.0, block=120.0, final=480.0)
+TIMEOUTS = Timeouts(command=90.0, data=60.0, block=120.0, final=480.0)
 """What the primary is given, in seconds. The sender waits five minutes for MAIL and RCPT, two for DATA, three for room
-and ten for the end of data (RFC 5321, section 4.5.3.2): it is to have our answer before it gives up."""
+and ten for the end of data (RFC 5321, section 4.5.3.2): it is to have our answer before it gives up, also where a
+command is said a second time on another connection (fallback_mx.smtp.crossing)."""
 
 # What our Received line may add to the size that the sender announced.
 TRACE_OCTETS = 512
@@ -31,13 +33,13 @@ class Through:
 
     def __init__(self, pipeline: Pipeline, greeting: Greeting) -> None:
         self.host = greeting.host
-        self.has_refused = False
         self._extensions = greeting.extensions
         self._pipeline = pipeline
         self._stuffer: DotStuffer | None = None
         self._is_in_transaction = False
         self._is_asking = False
         self._is_wide = False
+        self._goodbye: Exchange | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -77,17 +79,17 @@ class Through:
         if not exchange.replies:
             return Lost(self._pipeline.broken or "", is_ambiguous)
         (reply,) = exchange.replies
-        if reply.code == 421:
-            return Lost(str(reply))
-        self.has_refused = self.has_refused or reply.code >= 400
         return reply
 
     # Content ----------------------------------------------------------------------------------------------------
 
     async def begin(self, trace: bytes) -> Reply | Lost | None:
         """DATA. None where the primary wants the content: then `trace` is on its way before it."""
+        # It may follow upon the reply to DATA that quickly.
+        self._pipeline.is_interruptible = True
         answer = await self._ask(Step.DATA, b"DATA\r\n")
         if isinstance(answer, Lost) or not 300 <= answer.code < 400:
+            self._pipeline.is_interruptible = False
             return answer
         self._stuffer = DotStuffer()
         self.feed(trace)
@@ -100,6 +102,11 @@ class Through:
             self._pipeline.push(self._stuffer.stuff(piece))
 
     @property
+    def has_answered(self) -> bool:
+        """Whether the primary has refused the content before its end: it gets no more of it."""
+        return self._pipeline.farewell is not None
+
+    @property
     def is_choked(self) -> bool:
         """Whether the primary is slow to take the content: nothing more should be fed until there is `room`."""
         return self._pipeline.is_choked
@@ -108,15 +115,17 @@ class Through:
         await self._pipeline.room()
 
     async def end(self) -> Answer:
-        """The final dot, and what is said to it."""
+        """The final dot, and what is said to it, or was said before it."""
         assert self._stuffer is not None
         if self._pipeline.broken is not None:
-            return Lost(self._pipeline.broken)
+            return self._pipeline.farewell or Lost(self._pipeline.broken)
         exchange = self._pipeline.expect([Step.CONTENT])
         self._pipeline.push(self._stuffer.end())
         self._stuffer = None
         self._is_in_transaction = False
-        return await self._answer(exchange, is_ambiguous=True)
+        answer = await self._answer(exchange, is_ambiguous=True)
+        self._pipeline.is_interruptible = False
+        return answer
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -128,5 +137,10 @@ class Through:
         """Say goodbye where that is possible, without keeping anybody waiting."""
         if self._stuffer is not None or self._is_asking:
             self.cut("the sender has gone")
-        elif self.is_usable:
-            self._pipeline.quit()
+        elif self.is_usable and self._goodbye is None:
+            self._goodbye = self._pipeline.quit()
+
+    async def closed(self) -> None:
+        """Wait until the goodbye is over, where there is one."""
+        if self._goodbye is not None:
+            await self._goodbye.wait()

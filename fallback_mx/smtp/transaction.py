@@ -78,8 +78,8 @@ class Transaction:
 
     `recipients` are the forward-paths in the order they came in, each with its route; `requests` has those for which
     the sender asked to be told something. `played` is the primary that it is played through to, empty where it is for
-    the queue; `fallen` the one that failed while it was, and `is_shown_out` tells that this one had refused something
-    on that connection before.
+    the queue; `fallen` the one that failed while it was, and `is_shown_out` tells that the primary is there and wants
+    no more of it: it is refused for now, whatever follows.
     """
 
     __slots__ = ("fallen", "is_shown_out", "parameters", "played", "recipients", "requests", "reverse_path")
@@ -156,9 +156,9 @@ class Transaction:
         if not (verdict is Verdict.PLAY_THROUGH or self.played or self.fallen):
             return False
         name = named.route.name
+        if self.is_shown_out:
+            raise Refusal(SHOWN_OUT, "primary")
         if name == self.fallen:
-            if self.is_shown_out:
-                raise Refusal(SHOWN_OUT, "primary")
             return False
         if not self.recipients:
             self.played = name if verdict is Verdict.PLAY_THROUGH else ""
@@ -230,7 +230,8 @@ class Endless(Exception):
 class Intake:
     """Where the octets of one message go: the spool, and beside it what must be known before the commit.
 
-    `fault` is why the message will not be taken, once that is so: "size", "header_size", "long_lines".
+    `fault` is why the message will not be taken, once that is so: "size", "header_size", "long_lines". Once it is
+    dropped no copy is kept, and it is looked at all the same.
     """
 
     def __init__(self, spool: Spool, bounds: Bounds) -> None:
@@ -239,12 +240,13 @@ class Intake:
         self.octets = 0
         self.fault = ""
         self.bounds = bounds
+        self._is_dropped = False
         self._header = Header()
         self._lines = LineLimit(bounds.line_octets)
 
     def write(self, data: bytes) -> None:
         self.octets += len(data)
-        if self.fault or self.failed is not None:
+        if self.fault:
             return
         header = self._header
         if not header.has_ended:
@@ -259,10 +261,19 @@ class Intake:
             # The rest is read to its end, and none of it is wanted any more.
             self.spool.close()
             return
+        # A primary may still take what there is no room for here: what it must not get is noticed all the same.
+        if self._is_dropped or self.failed is not None:
+            return
         try:
             self.spool.write(data)
         except OSError as error:
             self.failed = error
+
+    def drop(self) -> None:
+        """Nobody will want what has come and what comes."""
+        if not self._is_dropped:
+            self._is_dropped = True
+            self.spool.close()
 
     @property
     def hops(self) -> int:

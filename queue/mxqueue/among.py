@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, String, TypeDecorator, bindparam
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY, BindParameter, ColumnElement, Dialect, String, TypeDecorator, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
@@ -49,5 +48,13 @@ def _for_postgresql(element: _Values, compiler: Any, **options: Any) -> str:
 
 def among(column: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
     """Whether the column's value is one of these."""
-    bound = bindparam(None, list(values), type_=_Texts(), unique=True)
+    return _is_in(column, bindparam(None, list(values), type_=_Texts(), unique=True))
+
+
+def among_bound(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """The same with the list left open: `prepared.texts` makes the value that is bound by this name."""
+    return _is_in(column, bindparam(name, type_=_Texts()))
+
+
+def _is_in(column: ColumnElement[str], bound: BindParameter[list[str]]) -> ColumnElement[bool]:
     return column.op("IN", is_comparison=True)(_Values(bound))

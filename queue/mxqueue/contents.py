@@ -7,13 +7,14 @@ message's content is read, and the others of the same call are as good as ever.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, exists, literal_column, null, select
 
-from mxqueue.among import among
+from mxqueue.among import among_bound
 from mxqueue.causes import classify
 from mxqueue.errors import Damaged, NoSuchMessage, QueueError, QueueUnavailable
+from mxqueue.prepared import Prepared, texts
 from mxqueue.schema import chunk, message, recipient
 from mxqueue.spool import StoredContent
 
@@ -49,44 +50,47 @@ def find(engine: Engine, message_id: str) -> StoredContent:
     return content
 
 
+_COLUMNS = (message.c.id, message.c.size, message.c.sha256)
+_IS_FIRST: ColumnElement[bool] = literal_column(f"chunk.position = 0 AND message.size <= {PREFETCH_OCTETS}")
+_PREFETCHED = Prepared(
+    select(*_COLUMNS, chunk.c.octets)
+    .join_from(message, chunk, and_(chunk.c.message_id == message.c.id, _IS_FIRST), isouter=True)
+    .where(among_bound(message.c.id, "ids")),
+    "ids",
+)
+_BARE = Prepared(select(*_COLUMNS, null()).where(among_bound(message.c.id, "ids")), "ids")
+_PIECE = Prepared(
+    select(chunk.c.octets).where(chunk.c.message_id == bindparam("b_id"), chunk.c.position == bindparam("b_position")),
+    *("b_id", "b_position"),
+)
+
+
 def find_all(engine: Engine, ids: Sequence[str]) -> dict[str, StoredContent]:
     """The contents of several messages. Raises NoSuchMessage if one of the messages does not exist."""
-    wanted = among(message.c.id, ids)
     try:
-        rows = read(engine, lambda connection: _rows(connection, wanted, prefetch=True))
+        rows = read(engine, lambda connection: _PREFETCHED.one(connection, texts(connection, ids)).all())
     except QueueUnavailable:
         raise
     except QueueError:
         # One of them cannot be read. Which one will show when its content is asked for.
-        rows = read(engine, lambda connection: _rows(connection, wanted, prefetch=False))
-    found = {row.id: StoredContent(row.id, row.size, row.sha256, _reader(engine, row)) for row in rows}
+        rows = read(engine, lambda connection: _BARE.one(connection, texts(connection, ids)).all())
+    found = {row[0]: StoredContent(row[0], row[1], row[2], _reader(engine, row[0], row[3])) for row in rows}
     for message_id in ids:
         if message_id not in found:
             raise NoSuchMessage(f"{message_id}: no such message")
     return found
 
 
-def _rows(connection: Connection, wanted: ColumnElement[bool], *, prefetch: bool) -> list[Any]:
-    columns = (message.c.id, message.c.size, message.c.sha256)
-    if not prefetch:
-        return list(connection.execute(select(*columns).where(wanted)))
-    first = and_(chunk.c.message_id == message.c.id, chunk.c.position == 0, message.c.size <= PREFETCH_OCTETS)
-    query = select(*columns, chunk.c.octets).join_from(message, chunk, first, isouter=True)
-    return list(connection.execute(query.where(wanted)))
-
-
-def _reader(engine: Engine, row: Any) -> Callable[[int], bytes | None]:
-    octets = getattr(row, "octets", None)
+def _reader(engine: Engine, message_id: str, octets: bytes | None) -> Callable[[int], bytes | None]:
+    """Reads a chunk; the first is here already where there are `octets`."""
     if octets is not None:
-        return {0: bytes(octets)}.get
-    message_id = row.id
+        return {0: octets}.get
 
     def fetch(position: int) -> bytes | None:
-        query = select(chunk.c.octets).where(chunk.c.message_id == message_id, chunk.c.position == position)
         try:
-            found = read(engine, lambda connection: connection.scalar(query))
+            row = read(engine, lambda connection: _PIECE.one(connection, message_id, position).first())
         except Damaged as error:
             raise Damaged(f"{message_id}: chunk {position} cannot be read: {error}") from error
-        return None if found is None else bytes(found)
+        return None if row is None else row[0]
 
     return fetch

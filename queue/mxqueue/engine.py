@@ -179,7 +179,7 @@ def _configure_sqlite(engine: Engine, *, writes: bool) -> None:
             cursor.execute("PRAGMA page_size=8192")
             cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA synchronous=NORMAL")
             cursor.execute("PRAGMA foreign_keys=ON")
             # Checkpoints have a thread of their own, off the path of a commit.
             cursor.execute("PRAGMA wal_autocheckpoint=0")

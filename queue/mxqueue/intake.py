@@ -6,11 +6,11 @@ from datetime import datetime
 from itertools import repeat
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, insert
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy import Connection, Table, bindparam, insert
 
 from mxqueue.errors import QueueError
 from mxqueue.model import CHUNK_SIZE, Content, Enclosed, Envelope, LedgerEvent, RecipientState, ReportRequest
+from mxqueue.prepared import Prepared
 from mxqueue.schema import chunk, ledger, message, recipient, to_micros
 
 
@@ -26,47 +26,22 @@ class Acceptance(NamedTuple):
     source: str = ""
 
 
-class _Insert:
-    """An INSERT into some columns of a table, compiled once a dialect.
-
-    A row is a tuple in the order of the columns, its values as the driver takes them. On this path alone what
-    SQLAlchemy does for each row (names to positions, a processor for each value) costs twice what the database does.
-    """
-
-    def __init__(self, table: Table, *columns: str) -> None:
-        self._columns = columns
-        self._statement = insert(table).values({column: bindparam(column) for column in columns})
-        self._compiled: dict[str, tuple[str, bool]] = {}
-
-    def run(self, connection: Connection, rows: list[tuple[object, ...]]) -> None:
-        sql, is_positional = self._sql(connection.dialect)
-        if is_positional:
-            connection.exec_driver_sql(sql, rows)
-        else:
-            connection.exec_driver_sql(sql, [dict(zip(self._columns, row, strict=True)) for row in rows])
-
-    def _sql(self, dialect: Dialect) -> tuple[str, bool]:
-        found = self._compiled.get(dialect.name)
-        if found is None:
-            compiled = self._statement.compile(dialect=dialect)
-            assert isinstance(compiled, SQLCompiler)
-            assert compiled.positiontup is None or tuple(compiled.positiontup) == self._columns
-            found = self._compiled[dialect.name] = (str(compiled), compiled.positiontup is not None)
-        return found
+def _insert(table: Table, *columns: str) -> Prepared:
+    return Prepared(insert(table).values({column: bindparam(column) for column in columns}), *columns)
 
 
-_MESSAGE = _Insert(
+_MESSAGE = _insert(
     message,
     *("id", "arrived_at", "reverse_path", "route", "size", "sha256"),
     *("client_address", "helo", "trace", "body", "smtputf8", "node", "ret", "envid"),
 )
-_RECIPIENT = _Insert(
+_RECIPIENT = _insert(
     recipient,
     *("message_id", "position", "forward_path", "route", "arrived_at", "state"),
     *("attempts", "not_before", "last_reply", "notify", "orcpt"),
 )
-_LEDGER = _Insert(ledger, "at", "message_id", "position", "forward_path", "event", "detail", "actor", "node")
-_CHUNK = _Insert(chunk, "message_id", "position", "octets")
+LEDGER = _insert(ledger, "at", "message_id", "position", "forward_path", "event", "detail", "actor", "node")
+_CHUNK = _insert(chunk, "message_id", "position", "octets")
 _NO_REQUESTS = repeat(ReportRequest())
 _PENDING = RecipientState.PENDING.value
 _ACCEPTED, _AMBIGUOUS = LedgerEvent.ACCEPTED.value, LedgerEvent.AMBIGUOUS.value
@@ -96,7 +71,7 @@ def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, .
                     rows.append((now, message_id, position, path, _AMBIGUOUS, doubt, "", work.node))
     _MESSAGE.run(connection, messages)
     _RECIPIENT.run(connection, recipients)
-    _LEDGER.run(connection, rows)
+    LEDGER.run(connection, rows)
     _store_content(connection, batch)
     return [work.ids for work in batch]
 
@@ -149,5 +124,4 @@ def _store_content(connection: Connection, batch: list[Acceptance]) -> None:
                     small.append(row)
                 else:
                     _CHUNK.run(connection, [row])
-    if small:
-        _CHUNK.run(connection, small)
+    _CHUNK.run(connection, small)

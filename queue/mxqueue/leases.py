@@ -19,9 +19,10 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    exists,
     func,
-    insert,
     literal_column,
+    null,
     or_,
     select,
     text,
@@ -29,10 +30,11 @@ from sqlalchemy import (
 )
 
 from mxqueue import intake
-from mxqueue.among import among
+from mxqueue.among import among, among_bound
 from mxqueue.ids import ids_before
 from mxqueue.model import Claim, LedgerEvent, Outcome, RecipientState, Settlement
-from mxqueue.schema import chunk, ledger, message, recipient
+from mxqueue.prepared import Prepared, Values, texts
+from mxqueue.schema import chunk, message, recipient, to_micros
 from mxqueue.views import load_messages
 
 # SQLite chooses its way by the spelling: `=` lets it use the partial index on what is due, `IN` keeps it to the key.
@@ -159,7 +161,15 @@ class SettleRequest:
     node: str
 
 
-_SETTLE = (
+_TOKENS = Prepared(
+    select(recipient.c.message_id, recipient.c.position, recipient.c.lease_token)
+    .where(among_bound(recipient.c.message_id, "ids"), PENDING_BY_KEY, recipient.c.lease_token.is_not(None))
+    .order_by(recipient.c.message_id, recipient.c.position)
+    .with_for_update(),
+    "ids",
+)
+_NOT_BEFORE = bindparam("b_not_before", type_=recipient.c.not_before.type)
+_SETTLE = Prepared(
     update(recipient)
     .where(
         recipient.c.message_id == bindparam("b_id"),
@@ -170,20 +180,38 @@ _SETTLE = (
     .values(
         state=bindparam("b_state"),
         attempts=recipient.c.attempts + bindparam("b_counts"),
-        not_before=func.coalesce(bindparam("b_not_before", type_=recipient.c.not_before.type), recipient.c.not_before),
+        not_before=func.coalesce(_NOT_BEFORE, recipient.c.not_before),
         last_reply=bindparam("b_reply"),
         delivered_at=bindparam("b_delivered_at", type_=recipient.c.delivered_at.type),
-        **NO_LEASE,
-    )
+        **{column: null() for column in NO_LEASE},
+    ),
+    *("b_state", "b_counts", "b_not_before", "b_reply", "b_delivered_at", "b_id", "b_position", "b_token"),
 )
-_UNTIL = bindparam("b_until", type_=message.c.keep_until.type)
-_KEEP = (
+_KEEP = Prepared(
     update(message)
     .where(
         message.c.id == bindparam("b_id"),
-        or_(message.c.keep_until.is_(None), message.c.keep_until < _UNTIL),
+        func.coalesce(message.c.keep_until, literal_column("0"))
+        < bindparam("b_before", type_=message.c.keep_until.type),
     )
-    .values(keep_until=_UNTIL)
+    .values(keep_until=bindparam("b_until", type_=message.c.keep_until.type)),
+    *("b_until", "b_id", "b_before"),
+)
+_LOCK = Prepared(
+    select(message.c.id).where(among_bound(message.c.id, "ids")).order_by(message.c.id).with_for_update(), "ids"
+)
+_LIVE = Prepared(
+    select(recipient.c.message_id).where(
+        among_bound(recipient.c.message_id, "ids"), literal_column("state IN ('pending', 'held')")
+    ),
+    "ids",
+)
+_DROP = Prepared(
+    delete(chunk).where(
+        among_bound(chunk.c.message_id, "ids"),
+        ~exists().where(message.c.id == chunk.c.message_id, message.c.keep_until.is_not(None)),
+    ),
+    "ids",
 )
 
 
@@ -191,8 +219,8 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
     """Write outcomes down. For each request the (message id, position) pairs whose lease was no longer theirs."""
     ids = {one.claim.message.id for request in requests for one in request.settlements}
     held = _current_tokens(connection, ids)
-    updates: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
+    updates: list[Values] = []
+    rows: list[Values] = []
     finished: set[str] = set()
     reports: list[intake.Acceptance] = []
     kept: dict[str, datetime] = {}
@@ -220,14 +248,11 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
                 rows.append(_ledger_row(request, key, paths[position], outcome, fresh))
                 if fresh and outcome.keep_until is not None:
                     kept[key[0]] = max(outcome.keep_until, kept.get(key[0], outcome.keep_until))
-                    rows.append(_kept_row(rows[-1], outcome.keep_until))
+                    rows.append(_kept_row(request, key, paths[position], outcome.keep_until))
         answers.append(stale)
-    if updates:
-        connection.execute(_SETTLE, updates)
-    if kept:
-        connection.execute(_KEEP, [{"b_id": message_id, "b_until": until} for message_id, until in kept.items()])
-    if rows:
-        connection.execute(insert(ledger), rows)
+    _SETTLE.run(connection, updates)
+    _KEEP.run(connection, [(to_micros(until), message_id, to_micros(until)) for message_id, until in kept.items()])
+    intake.LEDGER.run(connection, rows)
     if reports:
         intake.accept(connection, reports)
     drop_finished(connection, finished)
@@ -237,52 +262,31 @@ def settle(connection: Connection, requests: list[SettleRequest]) -> list[list[t
 def _current_tokens(connection: Connection, ids: set[str]) -> dict[tuple[str, int], str]:
     if not ids:
         return {}
-    found = connection.execute(
-        select(recipient.c.message_id, recipient.c.position, recipient.c.lease_token)
-        .where(among(recipient.c.message_id, ids), PENDING_BY_KEY, recipient.c.lease_token.is_not(None))
-        .order_by(recipient.c.message_id, recipient.c.position)
-        .with_for_update()
-    )
-    return {(row.message_id, row.position): row.lease_token for row in found}
+    found = _TOKENS.one(connection, texts(connection, ids))
+    return {(row[0], row[1]): row[2] for row in found}
 
 
-def _kept_row(delivered: dict[str, Any], until: datetime) -> dict[str, Any]:
-    return delivered | {"event": LedgerEvent.KEPT.value, "detail": f"until {until:%Y-%m-%dT%H:%M:%SZ}"}
-
-
-def _bind(key: tuple[str, int], token: str, outcome: Outcome, now: datetime) -> dict[str, Any]:
+def _bind(key: tuple[str, int], token: str, outcome: Outcome, now: datetime) -> Values:
     assert outcome.state is not RecipientState.PENDING or outcome.not_before is not None
-    return {
-        "b_id": key[0],
-        "b_position": key[1],
-        "b_token": token,
-        "b_state": outcome.state.value,
-        "b_counts": int(outcome.counts),
-        "b_not_before": outcome.not_before,
-        "b_reply": outcome.reply,
-        "b_delivered_at": now if outcome.state is RecipientState.DELIVERED else None,
-    }
+    not_before = None if outcome.not_before is None else to_micros(outcome.not_before)
+    delivered_at = to_micros(now) if outcome.state is RecipientState.DELIVERED else None
+    return (outcome.state.value, int(outcome.counts), not_before, outcome.reply, delivered_at, *key, token)
 
 
-def _ledger_row(
-    request: SettleRequest, key: tuple[str, int], path: str, outcome: Outcome, fresh: bool
-) -> dict[str, Any]:
+def _ledger_row(request: SettleRequest, key: tuple[str, int], path: str, outcome: Outcome, fresh: bool) -> Values:
     if not fresh:
         event = LedgerEvent.REFUSED
     elif outcome.ambiguous:
         event = LedgerEvent.AMBIGUOUS
     else:
         event = EVENTS[outcome.state]
-    return {
-        "at": request.now,
-        "message_id": key[0],
-        "position": key[1],
-        "forward_path": path,
-        "event": event.value,
-        "detail": outcome.reply if fresh else f"{EVENTS[outcome.state].value}: {outcome.reply}",
-        "actor": "",
-        "node": request.node,
-    }
+    detail = outcome.reply if fresh else f"{EVENTS[outcome.state].value}: {outcome.reply}"
+    return (to_micros(request.now), *key, path, event.value, detail, "", request.node)
+
+
+def _kept_row(request: SettleRequest, key: tuple[str, int], path: str, until: datetime) -> Values:
+    detail = f"until {until:%Y-%m-%dT%H:%M:%SZ}"
+    return (to_micros(request.now), *key, path, LedgerEvent.KEPT.value, detail, "", request.node)
 
 
 def drop_finished(connection: Connection, ids: set[str]) -> None:
@@ -291,18 +295,11 @@ def drop_finished(connection: Connection, ids: set[str]) -> None:
         return
     if connection.dialect.name == "postgresql":
         # Two nodes that end the last two recipients at once would each see the other's as live: one waits here.
-        connection.execute(
-            select(message.c.id).where(among(message.c.id, ids)).order_by(message.c.id).with_for_update()
-        )
-    done = ids - live_among(connection, ids)
-    done -= set(
-        connection.scalars(select(message.c.id).where(among(message.c.id, done), message.c.keep_until.is_not(None)))
-    )
-    if done:
-        connection.execute(delete(chunk).where(among(chunk.c.message_id, done)))
+        _LOCK.one(connection, texts(connection, ids))
+    if done := ids - live_among(connection, ids):
+        _DROP.one(connection, texts(connection, done))
 
 
 def live_among(connection: Connection, ids: set[str]) -> set[str]:
     """Those of these messages that have a live recipient."""
-    lives: ColumnElement[bool] = literal_column("state IN ('pending', 'held')")
-    return set(connection.scalars(select(recipient.c.message_id).where(among(recipient.c.message_id, ids), lives)))
+    return {row[0] for row in _LIVE.one(connection, texts(connection, ids))}

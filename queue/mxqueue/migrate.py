@@ -2,6 +2,10 @@
 
 Several packages may keep tables in one database; each has its own alembic environment and its own version table.
 A database that a newer program wrote is refused rather than guessed at.
+
+The scripts of an environment follow one another in one line and are named by their revisions, `0001_queue.py` and so
+on. Where the database stands is asked at every start, of the service and of every command: only when there is something
+to migrate is alembic loaded.
 """
 
 from __future__ import annotations
@@ -9,14 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, func, inspect, select, text
 
 from mxqueue.errors import NoQueue, SchemaTooNew, SchemaTooOld
+
+if TYPE_CHECKING:
+    from alembic.runtime.environment import EnvironmentContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,6 @@ class Migrations:
 
     location: Path
     version_table: str
-
-    def config(self, connection: Connection) -> Config:
-        config = _config(self.location)
-        config.attributes["connection"] = connection
-        config.attributes["version_table"] = self.version_table
-        return config
 
     @property
     def revisions(self) -> tuple[str, ...]:
@@ -42,15 +40,10 @@ class Migrations:
         return self.revisions[0]
 
 
-def _config(location: Path) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(location).replace("%", "%%"))
-    return config
-
-
 @cache
 def _revisions(location: Path) -> tuple[str, ...]:
-    return tuple(script.revision for script in ScriptDirectory.from_config(_config(location)).walk_revisions())
+    scripts = (location / "versions").glob("*_*.py")
+    return tuple(sorted((script.name.partition("_")[0] for script in scripts), reverse=True))
 
 
 # Any number, as long as nobody else in the database locks by it: "mxqueue" in ASCII.
@@ -99,8 +92,20 @@ def upgrade(engine: Engine, migrations: Migrations) -> bool:
             return False
         if revision is not None:
             _refuse_unknown(revision, migrations)
-        command.upgrade(migrations.config(connection), "head")
+        run_scripts(connection, migrations)
     return True
+
+
+def run_scripts(connection: Connection, migrations: Migrations, revision: str = "head") -> None:
+    """Bring the tables up to this revision, in the connection's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations.location).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = migrations.version_table
+    command.upgrade(config, revision)
 
 
 def prepare(engine: Engine, migrations: Migrations) -> None:

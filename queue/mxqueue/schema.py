@@ -36,6 +36,11 @@ def to_micros(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
+def from_micros(micros: int) -> datetime:
+    """The moment that `to_micros` made this of."""
+    return EPOCH + timedelta(0, 0, micros)
+
+
 class UtcMicros(TypeDecorator[datetime]):
     """An aware UTC datetime, kept as microseconds since the epoch: the same order and precision everywhere."""
 

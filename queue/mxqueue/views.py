@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal_column, or_, select, text
 
-from mxqueue.among import among
+from mxqueue.among import among, among_bound
 from mxqueue.model import (
     LIVE_STATES,
     Filter,
@@ -20,63 +19,114 @@ from mxqueue.model import (
     RecipientState,
     RouteCount,
 )
-from mxqueue.schema import ledger, message, recipient
+from mxqueue.prepared import Prepared, texts
+from mxqueue.schema import from_micros, ledger, message, recipient
 
-
-def recipient_from_row(row: Row[Any]) -> Recipient:
-    return Recipient(
-        message_id=row.message_id,
-        position=row.position,
-        forward_path=row.forward_path,
-        state=RecipientState(row.state),
-        attempts=row.attempts,
-        not_before=row.not_before,
-        last_reply=row.last_reply,
-        lease_owner=row.lease_owner,
-        lease_until=row.lease_until,
-        notify=row.notify,
-        orcpt=row.orcpt,
-        waits_since=row.arrived_at,
-        delivered_at=row.delivered_at,
+_RECIPIENTS = Prepared(
+    select(
+        *(recipient.c.message_id, recipient.c.position, recipient.c.forward_path, recipient.c.state),
+        *(recipient.c.attempts, recipient.c.not_before, recipient.c.last_reply, recipient.c.lease_owner),
+        *(recipient.c.lease_until, recipient.c.notify, recipient.c.orcpt, recipient.c.arrived_at),
+        recipient.c.delivered_at,
     )
+    .where(among_bound(recipient.c.message_id, "ids"))
+    .order_by(recipient.c.message_id, recipient.c.position),
+    "ids",
+)
+_MESSAGES = Prepared(
+    select(
+        *(message.c.id, message.c.arrived_at, message.c.reverse_path, message.c.route, message.c.size),
+        *(message.c.client_address, message.c.helo, message.c.trace, message.c.body, message.c.smtputf8),
+        *(message.c.node, message.c.ret, message.c.envid, message.c.keep_until),
+    )
+    .where(among_bound(message.c.id, "ids"))
+    .order_by(message.c.id),
+    "ids",
+)
 
 
 def load_messages(
     connection: Connection, ids: Iterable[str], only: set[tuple[str, int]] | None = None
 ) -> list[Message]:
     """These messages with their recipients, oldest first; `only` narrows the recipients to these keys."""
-    wanted = list(ids)
+    wanted = texts(connection, ids)
     recipients: dict[str, list[Recipient]] = {}
-    found = connection.execute(
-        select(recipient)
-        .where(among(recipient.c.message_id, wanted))
-        .order_by(recipient.c.message_id, recipient.c.position)
-    )
-    for row in found:
-        if only is None or (row.message_id, row.position) in only:
-            recipients.setdefault(row.message_id, []).append(recipient_from_row(row))
-    rows = connection.execute(select(message).where(among(message.c.id, wanted)).order_by(message.c.id))
+    for row in _RECIPIENTS.one(connection, wanted):
+        if only is None or (row[0], row[1]) in only:
+            recipients.setdefault(row[0], []).append(_recipient(*row))
     return [
-        Message(
-            id=row.id,
-            arrived_at=row.arrived_at,
-            reverse_path=row.reverse_path,
-            route=row.route,
-            size=row.size,
-            client_address=row.client_address,
-            helo=row.helo,
-            trace=row.trace,
-            body=row.body,
-            smtputf8=row.smtputf8,
-            node=row.node,
-            recipients=tuple(recipients.get(row.id, ())),
-            ret=row.ret,
-            envid=row.envid,
-            keep_until=row.keep_until,
-        )
-        for row in rows
-        if only is None or row.id in recipients
+        _message(tuple(recipients.get(row[0], ())), *row)
+        for row in _MESSAGES.one(connection, wanted)
+        if only is None or row[0] in recipients
     ]
+
+
+def _recipient(
+    message_id: str,
+    position: int,
+    forward_path: str,
+    state: str,
+    attempts: int,
+    not_before: int,
+    last_reply: str,
+    lease_owner: str | None,
+    lease_until: int | None,
+    notify: str,
+    orcpt: str,
+    arrived_at: int,
+    delivered_at: int | None,
+) -> Recipient:
+    return Recipient(
+        message_id=message_id,
+        position=position,
+        forward_path=forward_path,
+        state=RecipientState(state),
+        attempts=attempts,
+        not_before=from_micros(not_before),
+        last_reply=last_reply,
+        lease_owner=lease_owner,
+        lease_until=None if lease_until is None else from_micros(lease_until),
+        notify=notify,
+        orcpt=orcpt,
+        waits_since=from_micros(arrived_at),
+        delivered_at=None if delivered_at is None else from_micros(delivered_at),
+    )
+
+
+def _message(
+    recipients: tuple[Recipient, ...],
+    id: str,
+    arrived_at: int,
+    reverse_path: str,
+    route: str,
+    size: int,
+    client_address: str,
+    helo: str,
+    trace: bytes,
+    body: str,
+    smtputf8: int,
+    node: str,
+    ret: str,
+    envid: str,
+    keep_until: int | None,
+) -> Message:
+    return Message(
+        id=id,
+        arrived_at=from_micros(arrived_at),
+        reverse_path=reverse_path,
+        route=route,
+        size=size,
+        client_address=client_address,
+        helo=helo,
+        trace=trace,
+        body=body,
+        smtputf8=bool(smtputf8),
+        node=node,
+        recipients=recipients,
+        ret=ret,
+        envid=envid,
+        keep_until=None if keep_until is None else from_micros(keep_until),
+    )
 
 
 def _state_condition(states: frozenset[RecipientState]) -> ColumnElement[bool]:

@@ -1,6 +1,7 @@
 """The one thread that writes: group commit.
 
-Work is queued, taken in batches, and committed as one transaction; then, and only then, its futures are resolved.
+Work is queued, taken in batches, and committed as one transaction; once that is on the disk (for SQLite see log_sync),
+and only then, its futures are resolved.
 When a batch fails for what one piece of work asked, it is rolled back and tried again one piece at a time, so that
 a bad row fails alone. When the storage itself fails the whole batch fails: after a disk error nothing is retried
 as if it were fine, the writer refuses work until it is restarted (what fsync reported once it may not report twice),
@@ -27,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from mxqueue.causes import classify, may_be_repeated
 from mxqueue.engine import BUSY_TIMEOUT_SECONDS, database_path, sqlite_module
 from mxqueue.errors import READ_ONLY_ADVICE, QueueError, QueueFull, QueueUnavailable, StorageFailed
+from mxqueue.log_sync import LogSync
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -65,6 +67,7 @@ class Writer:
         self._closing = threading.Lock()
         self._latched: StorageFailed | None = None
         self.trouble: QueueError | None = None
+        self._sync = LogSync(self._path.with_name(self._path.name + "-wal"), self.latch) if self._path else None
         self._thread = threading.Thread(target=self._run, name="mxqueue-writer", daemon=True)
         self._thread.start()
 
@@ -97,9 +100,13 @@ class Writer:
             self._closed = True
             self._jobs.put(None)
         self._thread.join()
+        if self._sync is not None:
+            self._sync.close()
 
     def _run(self) -> None:
         while (first := self._jobs.get()) is not None:
+            if self._sync is not None:
+                self._sync.keep_pace()
             batch, octets, is_last = [first], first.octets, False
             while len(batch) < BATCH_JOBS and octets < BATCH_OCTETS:
                 try:
@@ -140,8 +147,10 @@ class Writer:
             return
         # A checkpoint may have met a disk error meanwhile: that stands.
         self.trouble = self._latched
-        for job, result in zip(batch, results, strict=True):
-            job.future.set_result(result)
+        if self._sync is None:
+            _answer(batch, results, None)
+        else:
+            self._sync.after(lambda failure: _answer(batch, results, failure or self._latched))
 
     def _commit(self, batch: list[_Job]) -> list[Any]:
         """One transaction. What another transaction or a lost connection spoilt before the commit is done again;
@@ -199,6 +208,14 @@ def _is_read_only(directory: Path) -> bool:
             return False
     except OSError as error:
         return error.errno == errno.EROFS
+
+
+def _answer(batch: list[_Job], results: list[Any], failure: StorageFailed | None) -> None:
+    if failure is not None:
+        _fail(batch, failure)
+        return
+    for job, result in zip(batch, results, strict=True):
+        job.future.set_result(result)
 
 
 def _fail(batch: list[_Job], failure: QueueError) -> None:

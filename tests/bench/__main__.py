@@ -1,9 +1,8 @@
-"""`python -m tests.bench [--short]`: this relay and Postfix as a backup MX, side by side in one run.
+"""`python -m tests.bench`: this relay and Postfix as a backup MX, side by side in one run.
 
-Legs are interleaved (ours, Postfix, ours, Postfix, ...) and each is run three times: the table has the medians, the
-median of the three ratios, and every run. Exit status 0 means that everything was measured, whatever the figures; a
-goal that was missed is named. Where root or Postfix is missing that is said, and only ours is measured.
-BENCH_SHORT=1 is --short.
+Each leg is run three times, ours and Postfix one after the other: the table has the medians, the median of the three
+ratios, and every run. A full bench takes about a quarter of an hour, a short one six minutes. Exit status 0 means that everything was measured, whatever the figures; a goal that was missed is
+named. Where root or Postfix is missing that is said, and only ours is measured. BENCH_SHORT=1 is --short.
 """
 
 from __future__ import annotations
@@ -13,91 +12,90 @@ import os
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import legs
-from tests.bench.contestants import Contestant, Ours, Theirs
 from tests.bench.figures import Figure, show
-from tests.bench.legs import Load
-from tests.bench.tools import Tools, choose
+from tests.bench.legs import Leg, Setting, all_legs
+from tests.bench.load import Void
+from tests.bench.million import FEW, MANY
+from tests.bench.million import measure as measure_million
+from tests.bench.tools import choose
 from tests.fakes import postfix
 from tests.fakes.smtp_tools import LoadFailed
 
 RUNS = 3
-POSTFIX_CONCURRENCY = 20  # its default_destination_concurrency_limit
-DEFAULT_CONNECTIONS = 5  # ours
-FIRST_DELIVERY_SECONDS = 2 * 0.5 + 1  # rise times interval, and a second
-
-
-@dataclass
-class Figures:
-    reused: Figure = field(default_factory=lambda: Figure("accept, 50 sessions reused, 10 kB", "/s", at_least=3))
-    apiece: Figure = field(default_factory=lambda: Figure("accept, a connection each, 10 kB", "/s", at_least=2))
-    drain: Figure = field(default_factory=lambda: Figure("drain, 20 connections, 10 kB", "/s", at_least=1))
-    drain_default: Figure = field(default_factory=lambda: Figure("drain, our default of 5 connections", "/s"))
-    accepting: Figure = field(default_factory=lambda: Figure("memory, 20 x 20 MB at once", "MB", below=200))
-    sending: Figure = field(default_factory=lambda: Figure("memory, and when sent on", "MB", below=200))
-    first: Figure = field(
-        default_factory=lambda: Figure("first answer to first delivery", "s", below=FIRST_DELIVERY_SECONDS)
-    )
-
-    def in_order(self) -> list[Figure]:
-        return [self.reused, self.apiece, self.drain, self.drain_default, self.accepting, self.sending, self.first]
+SHORT_SCALE = 0.4
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--short", action="store_true", help="legs of about 1.5 s in place of 4 s")
-    short = parser.parse_args(arguments).short or os.environ.get("BENCH_SHORT", "") not in ("", "0")
+    legs = all_legs()
+    given = _parser(legs).parse_args(arguments)
+    short = given.short or os.environ.get("BENCH_SHORT", "") not in ("", "0")
     signal.signal(signal.SIGTERM, _unwind)
     tools, lacking = choose(), postfix.missing()
-    print(f"{RUNS} runs, {'short' if short else 'full'}; {tools.note}; queues under {_place()}")
+    print(f"{given.runs} runs, {'short' if short else 'full'}; {tools.note}; queues under {_place()}")
     print(f"Postfix is not measured: {lacking}" if lacking else f"Postfix {postfix.version()} as a backup MX")
-    figures = Figures()
+    setting = Setting(tools, SHORT_SCALE if short else 1, with_postfix=lacking is None)
+    chosen = [leg for leg in legs if not given.only or leg.name in given.only]
+    million: list[Figure] = []
     try:
-        for run in range(1, RUNS + 1):
-            print(f"run {run} of {RUNS} ...", flush=True)
-            side_by_side(tools, figures, seconds=1.5 if short else 4, with_postfix=lacking is None)
-            ours_alone(tools, figures, messages=1500 if short else 5000)
-    except (LoadFailed, legs.LegFailed, AssertionError, RuntimeError, TimeoutError) as failure:
+        if given.million:
+            million = measure_million(tools, given.runs, lambda text: print(text, flush=True))
+        else:
+            for run in range(1, given.runs + 1):
+                for leg in chosen if run == 1 or not short else [leg for leg in chosen if not leg.is_steady]:
+                    _once(leg, setting, f"run {run} of {given.runs}")
+    except (LoadFailed, Void, AssertionError, RuntimeError, TimeoutError) as failure:
         print(f"bench: not measured: {failure}", *getattr(failure, "__notes__", ()), sep="\n", file=sys.stderr)
         return 1
     print()
-    show(figures.in_order(), sys.stdout)
+    if given.million:
+        print(f"Both are this relay: with {MANY:,} messages queued, and with {FEW:,}.")
+        show(million, sys.stdout, sides=("many", "few"))
+    else:
+        show([figure for leg in chosen for figure in leg.figures], sys.stdout)
     return 0
+
+
+def _once(leg: Leg, setting: Setting, run: str) -> None:
+    started = time.monotonic()
+    leg.run(setting, *leg.figures)
+    print(f"{run}: {leg.name}, {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _parser(legs: Sequence[Leg]) -> argparse.ArgumentParser:
+    table = "\n".join(f"  {leg.name:15}{_describe(leg.figures)}" for leg in legs)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__,
+        epilog=f"legs:\n{table}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--short", action="store_true", help="less of everything: a few minutes in all")
+    parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"how often each leg is run ({RUNS})")
+    names = {leg.name for leg in legs}
+
+    def chosen(text: str) -> list[str]:
+        wanted = text.split(",")
+        for name in wanted:
+            if name not in names:
+                raise argparse.ArgumentTypeError(f"there is no leg {name!r}; there are {', '.join(sorted(names))}")
+        return wanted
+
+    parser.add_argument("--million", action="store_true", help=f"instead: what {MANY:,} messages in the queue cost")
+    parser.add_argument("--only", type=chosen, metavar="LEG,...", help="these legs alone")
+    return parser
+
+
+def _describe(figures: Sequence[Figure]) -> str:
+    return "; ".join(f"{figure.what} ({figure.goal})" if figure.goal else figure.what for figure in figures)
 
 
 def _unwind(_number: int, _frame: object) -> None:
     """Told to stop, the bench still stops what it started."""
     raise SystemExit(128 + signal.SIGTERM)
-
-
-def side_by_side(tools: Tools, figures: Figures, *, seconds: float, with_postfix: bool) -> None:
-    with ExitStack() as running:
-        contestants: list[tuple[str, Contestant]] = [
-            ("ours", running.enter_context(Ours(tools, max_connections=POSTFIX_CONCURRENCY)))
-        ]
-        if with_postfix:
-            contestants.append(("postfix", running.enter_context(Theirs(tools))))
-        loads = [(side, Load(tools, contestant)) for side, contestant in contestants]
-        for figure, reuse in ((figures.reused, True), (figures.apiece, False)):
-            for side, load in loads:
-                getattr(figure, side).append(load.accept(seconds=seconds, reuse=reuse))
-        for side, load in loads:
-            getattr(figures.drain, side).append(load.drain())
-
-
-def ours_alone(tools: Tools, figures: Figures, *, messages: int) -> None:
-    with Ours(tools, max_connections=DEFAULT_CONNECTIONS) as ours:
-        load = Load(tools, ours)
-        load.fill(messages)
-        figures.drain_default.ours.append(load.drain())
-    accepting, sending = legs.memory(tools)
-    figures.accepting.ours.append(accepting)
-    figures.sending.ours.append(sending)
-    figures.first.ours.append(legs.first_delivery())
 
 
 def _place() -> str:

@@ -7,14 +7,16 @@ is shipped but for its output, which goes to a file; Postfix logs to a syslog th
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
-from tests.bench.tools import Taker, Tools
+from tests.bench.tools import Taker
 from tests.fakes.postfix import Postfix
 from tests.fakes.relay import DOMAIN, Relay, primary
 
 MAX_MESSAGE_SIZE = "60MB"  # what Postfix is given too
+CONNECTIONS = 20  # Postfix's default_destination_concurrency_limit
 
 
 class Contestant(Protocol):
@@ -25,6 +27,10 @@ class Contestant(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+    @property
+    def pid(self) -> int:
+        """The process that all others of it descend from."""
 
     def settle(self) -> None:
         """Returns when nothing is left to do about the mail that was accepted but to wait for the primary."""
@@ -41,12 +47,19 @@ class Contestant(Protocol):
 class Ours:
     """This relay. Its drain needs no order: `drain` only lets the primary answer, noticing that is in the time."""
 
-    def __init__(self, tools: Tools, *, max_connections: int) -> None:
-        self.primary = tools.taker()
-        # A probe every 100 ms, one of them enough: the drain is measured here, the damping in a leg of its own.
+    def __init__(
+        self,
+        taker: Taker,
+        *,
+        connections: int = CONNECTIONS,
+        interval: str = "100ms",
+        server: Mapping[str, object] | None = None,
+    ) -> None:
+        self.primary = taker
+        # One good probe is enough: the drain is measured here, the damping in a leg of its own.
         self.relay = Relay(
-            primary(self.primary.port, interval="100ms", rise=1, max_connections=max_connections),
-            server={"max_message_size": MAX_MESSAGE_SIZE},
+            primary(taker.port, interval=interval, rise=1, max_connections=connections),
+            server={"max_message_size": MAX_MESSAGE_SIZE, **(server or {})},
         )
         self.port = self.relay.port
 
@@ -68,6 +81,10 @@ class Ours:
         finally:
             self.primary.__exit__(kind, error, trace)
 
+    @property
+    def pid(self) -> int:
+        return self.relay.pid
+
     def settle(self) -> None:
         return
 
@@ -84,9 +101,10 @@ class Ours:
 class Theirs:
     """Postfix. Its outage is `defer_transports`; go is `postqueue -f`, after a reload that the clock does not count."""
 
-    def __init__(self, tools: Tools) -> None:
-        self.primary = tools.taker()
-        self.postfix = Postfix.backup_exchanger(DOMAIN, self.primary.port)
+    def __init__(self, taker: Taker, *, connections: int = CONNECTIONS) -> None:
+        self.primary = taker
+        self.postfix = Postfix.backup_exchanger(DOMAIN, taker.port)
+        self.postfix.settings["default_destination_concurrency_limit"] = str(connections)
         self.port = self.postfix.port
 
     def __enter__(self) -> Self:
@@ -105,6 +123,10 @@ class Theirs:
             self.postfix.__exit__(kind, error, trace)
         finally:
             self.primary.__exit__(kind, error, trace)
+
+    @property
+    def pid(self) -> int:
+        return self.postfix.pid
 
     def settle(self) -> None:
         """Postfix first looks at each message and then defers it."""

@@ -33,7 +33,10 @@ class Source(Protocol):
 
 
 class Taker(Protocol):
-    """The primary that comes back: nothing listens on its port before `start`."""
+    """The primary that comes back: nothing listens on its port before `start`, nor after `stop`.
+
+    `count` is of messages answered with 250 since the last start.
+    """
 
     port: int
 
@@ -42,6 +45,7 @@ class Taker(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def start(self) -> None: ...
+    def stop(self) -> None: ...
     def count(self) -> int: ...
 
 
@@ -85,13 +89,17 @@ class StandInSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._sink.stop(), self._loop).result(10)
+        self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def start(self) -> None:
+        self._sink.message_count = 0
         asyncio.run_coroutine_threadsafe(self._sink.start(port=self.port), self._loop).result(10)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._sink.stop(), self._loop).result(10)
 
     def count(self) -> int:
         return self._sink.message_count

@@ -175,6 +175,8 @@ class QueueMachine(RuleBasedStateMachine):
         """Whoever held a lease is gone; a claim it had may still come in late, from another node."""
         if not really:
             return
+        # Across a restart ids of one millisecond would sort by chance, and no replay would be the same.
+        self.clock.advance(milliseconds=1)
         self.queue.close()
         self.queue = self.open_queue(self.clock, False)
         if self.is_alone:

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
+from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
+from fallback_mx.recipients.schema import MIGRATIONS as RECIPIENTS
 from mxqueue import Queue, SchemaTooOld
 from mxqueue.engine import make_engine
-from mxqueue.migrate import QUEUE, upgrade
+from mxqueue.migrate import QUEUE, Migrations, run_scripts, upgrade
 from mxqueue.schema import metadata
 from tests.fakes.mail import DELIVERED, LETTER, accept, claim_one, content, settle
 
@@ -37,10 +39,16 @@ def engine(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.mark.parametrize("migrations", [QUEUE, OUTAGES, RECIPIENTS], ids=lambda each: each.version_table)
+def test_the_names_of_the_scripts_say_their_revisions_and_their_order(migrations: Migrations) -> None:
+    scripts = ScriptDirectory(str(migrations.location)).walk_revisions()
+    assert migrations.revisions == tuple(script.revision for script in scripts)
+
+
 def make_at(engine: Engine, revision: str) -> None:
     """The tables as they were at this revision."""
     with engine.begin() as connection:
-        command.upgrade(QUEUE.config(connection), revision)
+        run_scripts(connection, QUEUE, revision)
 
 
 FIRST_LETTER = [

@@ -54,14 +54,36 @@ def test_while_the_primary_is_up_its_reply_is_the_senders_and_nothing_is_queued(
 
 
 @workers
-def test_a_primary_that_goes_away_is_noticed_by_the_mail_that_it_does_not_take(workers: int) -> None:
+def test_a_primary_that_goes_away_is_looked_at_when_it_does_not_take_mail(workers: int) -> None:
     with FakePrimary() as fake, relay_to(fake, workers, interval="1h", fall=3) as relay:
         is_in(relay, "up")
         fake.go_away()
         assert "Queued as" in send(relay)
-        # Not by a probe: the next one is an hour away.
+        # The next probe would be an hour away.
         is_in(relay, "falling")
         assert relay.queue_count() == 1
+
+
+@workers
+def test_no_sender_makes_a_primary_fall_that_is_there(workers: int) -> None:
+    def answer(session: SinkSession, path: str) -> Answer:
+        return {"policy": "421 4.7.0 Not from you", "drop": Act.DROP}.get(path.partition("@")[0])
+
+    with FakePrimary(replies={"rcpt": answer}) as fake, relay_to(fake, workers, interval="1h", fall=1) as relay:
+        is_in(relay, "up")
+        probes = fake.sink.connection_count
+        for name in ("policy", "drop") * 3:
+            with smtplib.SMTP("127.0.0.1", relay.port, local_hostname="sender.test", timeout=60) as client:
+                client.ehlo()
+                client.mail("a@sender.test")
+                code, text = client.rcpt(f"{name}@example.test")
+                assert (code, text[:5]) == (451, b"4.3.2")
+                assert client.rcpt("u@example.test")[0] == 451
+        relay.wait_for(lambda: fake.sink.connection_count > probes + 12, "it was looked at")
+        assert send(relay).startswith("250 2.0.0 Ok")
+        assert relay.status()["primaries"][0]["state"] == "up"
+        assert relay.outages() == []
+        assert relay.queue_count() == 0
 
 
 @workers

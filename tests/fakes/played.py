@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fallback_mx.rules.admission import WhenUp
-from fallback_mx.rules.health import Observation, State
+from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
@@ -21,12 +21,14 @@ from fallback_mx.smtp.passage import PassageSettings
 from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.ports import open_ports
 from fallback_mx.smtp.route import NextHop
-from fallback_mx.smtp.sink import Sink
+from fallback_mx.smtp.sink import Answer, Sink, SinkSession
 from mxqueue import Envelope, LedgerEvent, Queue
 
 PATIENT = Timeouts(5, 5, 5, 5, 5, 5, 1)
 ONE = {"example.test": Route("main", WhenUp.PROXY)}
 TWO = ONE | {"second.test": Route("second", WhenUp.PROXY), "open.test": Route("open", WhenUp.ACCEPT)}
+BOUNDS = ("max_connections", "ready_seconds", "rest_seconds", "stalled_seconds")
+LETTER = b"Subject: hello\r\n\r\nhello\r\n"
 
 
 class Told:
@@ -136,10 +138,10 @@ class Scene:
         self.sink = sink
         self.told = Told()
         self._clients: list[Client] = []
-        self.observations: list[Observation] = []
+        self.looks: list[str] = []
         self.states = {"main": State.UP, "second": State.UP, "open": State.UP}
         self._dial = DialSettings("mx2.test", tls=TlsPolicy.NONE, timeouts=options.get("timeouts", PATIENT))
-        self._bounds = {key: options[key] for key in ("max_connections", "ready_seconds") if key in options}
+        self._bounds = {key: options[key] for key in BOUNDS if key in options}
         self._settings = ListenerSettings(
             hostname="mx2.test",
             routes=options.get("routes", ONE),
@@ -153,13 +155,16 @@ class Scene:
             has_room=lambda size: True,
             events=self.told,
             clock=lambda: datetime.now(UTC),
-            observe=lambda name, observation: self.observations.append(observation),
+            look=self.looks.append,
         )
 
-    def lead_to(self, port: int) -> None:
-        """The primaries are on this port."""
-        passage = PassageSettings(self._dial, (NextHop("127.0.0.1", port),), **self._bounds)
-        self.listener.configure(replace(self._settings, passages={"main": passage, "second": passage}))
+    def lead_to(self, port: int, second: int | None = None) -> None:
+        """The primaries are on this port, or the second on another."""
+        main, other = (
+            PassageSettings(self._dial, (NextHop("127.0.0.1", each),), **self._bounds)
+            for each in (port, second or port)
+        )
+        self.listener.configure(replace(self._settings, passages={"main": main, "second": other}))
 
     async def start(self) -> None:
         await self.sink.start()
@@ -175,9 +180,11 @@ class Scene:
         # What the sink cut is noticed at the other end in the loop's next turns.
         await asyncio.sleep(0.01)
 
-    async def client(self) -> Client:
+    async def client(self, address: str = "127.0.0.1") -> Client:
+        """One that comes from this address."""
         host, port = self.listener.addresses[0]
-        self._clients.append(Client(*await asyncio.open_connection(host, port, limit=2**20)))
+        connection = await asyncio.open_connection(host, port, limit=2**20, local_addr=(address, 0))
+        self._clients.append(Client(*connection))
         return await self._clients[-1].hello()
 
     async def queued(self) -> list[bytes]:
@@ -192,10 +199,21 @@ class Scene:
         _, rows = await asyncio.wrap_future(self.queue.show(message.id))
         return [row.event for row in rows]
 
-    @property
-    def failed(self) -> list[str]:
-        """The phases of the observations that were no good."""
-        return [each.phase for each in self.observations if not each.good]
+
+Story = Callable[[Scene], Coroutine[Any, Any, None]]
+Play = Callable[..., None]
+"""Runs a story; see the fixture `play`."""
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    while not fact():
+        await asyncio.sleep(0.01)
+
+
+def in_turn(*answers: Answer) -> Callable[[SinkSession, str], Answer]:
+    """A script that gives each of these once, and then what the sink says by itself."""
+    left = list(answers)
+    return lambda session, argument: left.pop(0) if left else None
 
 
 @contextlib.asynccontextmanager

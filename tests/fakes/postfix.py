@@ -185,6 +185,12 @@ class Postfix:
         self.remove()
 
     @property
+    def pid(self) -> int:
+        """The master's: all others are its children."""
+        assert self._master_pid is not None, "this instance is not running"
+        return self._master_pid
+
+    @property
     def maildir(self) -> Path:
         return self.directory / "mail" / "box"
 

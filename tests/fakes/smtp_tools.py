@@ -104,7 +104,7 @@ class SmtpSink:
         if self._dump is not None:
             command += ["-D", str(self._dump)]
         command += [f"127.0.0.1:{self.port}", "500"]
-        with self._counter.open("ab") as counter:
+        with self._counter.open("wb") as counter:
             self._process = subprocess.Popen(
                 command, env={**os.environ, "PATH": search_path()}, stdout=counter, stderr=subprocess.STDOUT
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fallback_mx.rules.disposition import Delivery, Lost, Reply
-from fallback_mx.smtp.pipeline import MAX_LINE_OCTETS, MAX_REPLY_OCTETS
+from fallback_mx.smtp.replies import MAX_LINE_OCTETS, MAX_REPLY_OCTETS
 from fallback_mx.smtp.sink import Act, Answer, Sink, SinkSession
 from mxqueue.model import LedgerEvent, RecipientState
 from tests.fakes.couriers import IN_TURN, deliver, hasty

@@ -51,12 +51,14 @@ def test_after_a_failed_sync_nothing_is_taken_or_synced_until_a_restart_finds_ev
         assert checks(relay)[1]["database"] == (False, "StorageFailed")
         assert relay.http("/livez")[0] == 200
         assert disk.syncs == syncs, "a sync was tried again"
-        assert 'detail="disk I/O error"' in relay.log_tail()
+        assert 'detail="queue.db-wal could not be synced: Input/output error"' in relay.log_tail()
 
+        # What was committed and could not be synced may be there too: its sender was told to come again.
+        before = relay.queue_count()
         relay.restart()
-        assert relay.queue_count() == 1
+        assert relay.queue_count() == before in {1, 2}
         assert send(relay.port) == TAKEN
-        assert relay.queue_count() == 2
+        assert relay.queue_count() == before + 1
 
 
 def test_after_a_failed_sync_of_a_checkpoint_nothing_is_taken_until_a_restart_finds_every_250(
@@ -142,7 +144,7 @@ def test_while_a_sync_takes_its_time_senders_wait_and_everything_else_goes_on(
                 assert relay.http("/livez")[0] == 200
                 assert 'fallback_mx_primary_up{primary="main"} 1.0' in relay.http("/metrics")[1]
                 assert [client.has_reply for client in clients] == [False] * 4, "answered before the commit"
-                assert relay.queue_count() == 0
+                assert fake.messages == [], "delivered before the disk had it"
 
             assert [client.reply() for client in clients] == [TAKEN] * 4
             relay.wait_for(lambda: len(fake.messages) == 4, "what was taken is delivered")

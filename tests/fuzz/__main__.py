@@ -5,6 +5,8 @@ to var/fuzz/TARGET-crash-…, and is played again when its name is an option. It
 name that says what it is, which tests/faults/test_session_fuzz.py plays ever after. What is new and breaks nothing is
 taken into the tree with `python -m tests.fuzz TARGET 0 -set_cover_merge=1 tests/fuzz/corpus/TARGET var/fuzz/TARGET`.
 
+With FUZZ_SEED=1 chance is the same in every run: then what breaks is what was changed, and CI wants that.
+
 atheris has wheels for Linux on x86-64 alone (pyproject.toml names them): elsewhere this says so and does nothing. The
 same is asked everywhere by that test, without guidance.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import os
 import platform
 import subprocess
 import sys
@@ -68,6 +71,8 @@ def _apart(target: str, seconds: float) -> int:
     print(f"\n{target}", flush=True)
     share = max(1, round(seconds * SHARES[target]))
     command = [sys.executable, "-m", "tests.fuzz", target, str(share), "-verbosity=0", "-print_final_stats=1"]
+    if seed := os.environ.get("FUZZ_SEED"):
+        command.append(f"-seed={seed}")
     directories = [str(FOUND / target), str(HERE / "corpus" / target)]
     return subprocess.run([*command, *directories], check=False).returncode
 

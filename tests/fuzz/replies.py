@@ -10,7 +10,8 @@ import asyncio
 from typing import Any
 
 from fallback_mx.rules.disposition import Reply
-from fallback_mx.smtp.pipeline import MAX_LINE_OCTETS, MAX_REPLY_OCTETS, MAX_TEXT, Pipeline, Step, Timeouts
+from fallback_mx.smtp.pipeline import Pipeline, Step, Timeouts
+from fallback_mx.smtp.replies import MAX_LINE_OCTETS, MAX_REPLY_OCTETS, MAX_TEXT
 from tests.fuzz.play import the_loop
 from tests.fuzz.script import Script
 

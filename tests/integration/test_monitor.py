@@ -266,6 +266,38 @@ def test_who_has_reason_to_think_that_it_is_back_has_it_looked_at_at_once(world:
     assert world.most_at_once == 1
 
 
+def test_a_reason_that_a_stranger_gave_has_it_looked_at_at_once_and_the_next_one_a_while_later(world: World) -> None:
+    async def story() -> None:
+        async with world.watching() as monitor:
+            await world.until(2)
+            for _ in range(20):
+                monitor.look_soon()
+                await world.until(2.1)
+            await world.until(3)
+            for moment in (4, 5, 6):
+                monitor.look_soon()
+                await world.until(moment)
+            await world.until(11)
+            monitor.look_soon()
+            await world.until(30)
+
+    play(story)
+    assert world.probed_at == [0, 2, 7, 12, 22]
+
+
+def test_a_reason_to_look_that_a_stranger_gave_is_no_observation(world: World) -> None:
+    async def story() -> None:
+        async with world.watching() as monitor:
+            await world.until(1)
+            for _ in range(50):
+                monitor.look_soon()
+            await world.until(9)
+            assert monitor.health.state is State.UP
+            assert world.spans() == []
+
+    play(story)
+
+
 # Deliveries -----------------------------------------------------------------------------------------------------
 
 

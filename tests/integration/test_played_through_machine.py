@@ -1,7 +1,9 @@
 """Whatever a primary does at each step: one message, one copy, and the sender is told the truth.
 
-A primary follows a plan, transaction by transaction, and a small model says what the sender must have heard and where
-each message must be. Everything between them is real: sockets, sessions, the queue.
+A primary follows a plan, transaction by transaction: what it answers to each command the first time, the second time,
+the third; where it ends an idle connection; what it says in the middle of the content; whether it can be reached anew.
+A small model says what the sender must have heard and where each message must be. Everything between them is real:
+sockets, sessions, the queue.
 """
 
 from __future__ import annotations
@@ -19,58 +21,79 @@ from hypothesis import strategies as st
 
 from fallback_mx.smtp.sink import Act, Answer, Script, Sink, SinkSession
 from mxqueue import LedgerEvent, Queue
-from tests.fakes.played import TWO, Client, playing
+from tests.fakes.played import TWO, Client, Scene, playing
 
 LATER, NEVER, GOODBYE = "450 4.0.1 Later", "550 5.0.1 Never", "421 4.0.2 Goodbye"
 FAILURES = (Act.DROP, GOODBYE)
-STEP = st.sampled_from([None, None, None, LATER, NEVER, Act.DROP, GOODBYE])
+# What the primary answers to one command, time after time; afterwards what it says by itself.
+ANSWERS = st.lists(st.sampled_from([None, None, None, None, LATER, NEVER, Act.DROP, GOODBYE]), max_size=3).map(tuple)
+Answers = tuple[Answer, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the primary answers in one transaction; None is what it says by itself."""
+    """One transaction. `closes` are the commands before which the primary ends the connection, MAIL being 0."""
 
-    mail: Answer
-    rcpts: tuple[Answer, ...]
-    data: Answer
+    mail: Answers
+    rcpts: tuple[Answers, ...]
+    data: Answers
+    closes: frozenset[int]
+    interrupts: Answer
     final: Answer
+    is_away: bool
 
 
 PLANS = st.builds(
     Plan,
-    STEP,
-    st.lists(STEP, min_size=1, max_size=3).map(tuple),
-    STEP,
+    ANSWERS,
+    st.lists(ANSWERS, min_size=1, max_size=3).map(tuple),
+    ANSWERS,
+    st.frozensets(st.integers(1, 4), max_size=2),
+    st.sampled_from([None, None, None, LATER, NEVER, Act.DROP, GOODBYE]),
     st.sampled_from([None, None, LATER, NEVER, Act.DROP, Act.KEEP_THEN_DROP, GOODBYE]),
+    st.sampled_from([False, False, False, True]),
 )
 
 
 class Planned:
-    """Answers for a sink: each of the plan's answers once."""
+    """What is left of a plan's answers, by command: a recipient's is its number."""
 
-    def __init__(self) -> None:
-        self._left: dict[str, list[Answer]] = {}
+    def __init__(self, plan: Plan) -> None:
+        self._left = {"mail": list(plan.mail), "data": list(plan.data), "final": [plan.final]}
+        self._left |= {str(number): list(answers) for number, answers in enumerate(plan.rcpts)}
 
-    def follow(self, plan: Plan) -> None:
-        self._left = {
-            "mail": [plan.mail],
-            "rcpt": list(plan.rcpts),
-            "data": [plan.data],
-            "final": [plan.final],
-        }
-
-    def of(self, step: str) -> Answer:
-        left = self._left.get(step, [])
+    def next(self, command: str) -> Answer:
+        left = self._left.get(command, [])
         return left.pop(0) if left else None
 
+
+class Primary:
+    """Answers for a sink, by the plan in hand."""
+
+    def __init__(self) -> None:
+        self.planned: Planned | None = None
+        self.is_away = False
+
+    def follow(self, plan: Plan) -> None:
+        self.planned, self.is_away = Planned(plan), plan.is_away
+
     def replies(self) -> dict[str, Script]:
-        return {step: self._script(step) for step in ("mail", "rcpt", "data", "final")}
+        scripts: dict[str, Script] = {step: self._script(step) for step in ("mail", "data", "final")}
+        scripts["rcpt"] = lambda session, path: self._next(path.partition("@")[0].removeprefix("u"))
+        scripts["banner"] = lambda session, argument: "421 4.3.2 Not now" if self.is_away else None
+        return scripts
+
+    def _next(self, command: str) -> Answer:
+        return self.planned.next(command) if self.planned is not None else None
 
     def _script(self, step: str) -> Script:
         def answer(session: SinkSession, argument: str) -> Answer:
-            return self.of(step)
+            return self._next(step)
 
         return answer
+
+
+FELL, OUT, NOTHING = "fell", "451", "nothing"
 
 
 @dataclass
@@ -78,93 +101,133 @@ class Model:
     """One session, as it must go. `heard` are the codes of the replies to the transaction in hand."""
 
     is_only_primary: bool
-    has_connection: bool = False
-    has_refused: bool = False
+    is_connected: bool = False
     heard: list[str] = field(default_factory=list)
     delivered: int = 0
     queued: list[bool] = field(default_factory=list)  # whether with doubt
 
     def transact(self, plan: Plan) -> None:
         self.heard = []
-        self._is_played = True
-        self._is_announced = False
-        self._is_shown_out = False
-        rcpts = iter(plan.rcpts)
-        mail = [plan.mail]
-        taken = 0
-        if self.is_only_primary:
-            refusal = self._announce(mail)
-            self.heard.append(refusal or "250")
-            if refusal:
-                return
-        else:
-            self.heard.append("250")
-        for _ in plan.rcpts:
-            code = self._recipient(mail, rcpts)
+        self._plan, self._planned = plan, Planned(plan)
+        self._is_played, self._is_out = True, False
+        self._is_announced = self._has_repeated = False
+        self._taken: list[str] = []
+        accepted = 0
+        code = self._mail() if self.is_only_primary else "250"
+        self.heard.append("250" if code == FELL else code)
+        if code not in {"250", FELL}:
+            return
+        for number in range(len(plan.rcpts)):
+            self._close_before(1 + number)
+            code = self._recipient(str(number))
             self.heard.append(code)
-            taken += code == "250"
-        self._content(plan, taken)
+            accepted += code == "250"
+        self._close_before(1 + len(plan.rcpts))
+        self._content(accepted)
 
-    def _announce(self, mail: list[Answer]) -> str:
-        """MAIL at the primary: the code of a refusal, or "" (it may have fallen, too)."""
-        if not self.has_connection:
-            self.has_refused = False
-        answer = mail.pop(0) if mail else None
-        if answer in FAILURES and self.has_connection:
-            # A connection that was kept is made anew, and what comes then is the sink's own answer.
-            self.has_refused, answer = False, None
-        self.has_connection = True
+    def _close_before(self, command: int) -> None:
+        if command in self._plan.closes:
+            self.is_connected = False
+
+    # As fallback_mx.smtp.crossing says
+
+    def _say(self, command: str) -> str:
+        """The code that the sender hears, or FELL."""
+        is_again = self.is_connected or self._is_announced
+        said = self._hear(command) if self.is_connected else NOTHING
+        if said == NOTHING and not is_again:
+            said = self._say_on_another(command)
+        if said == NOTHING:
+            if self._has_repeated:
+                self._is_out = True
+                return OUT
+            self._has_repeated = True
+            said = self._say_on_another(command)
+        if said == NOTHING:
+            self._is_out = True
+            return OUT
+        if said == FELL:
+            self._is_played = False
+        return said
+
+    def _say_on_another(self, command: str) -> str:
+        self.is_connected = not self._plan.is_away
+        if not self.is_connected:
+            return FELL
+        before = (["mail"] if self._is_announced else []) + self._taken
+        for each in before:
+            if self._hear(each) != "250":
+                return NOTHING
+        return self._hear(command)
+
+    def _hear(self, command: str) -> str:
+        answer = self._planned.next(command)
         if answer in FAILURES:
-            self._fall()
-            return ""
-        if isinstance(answer, str):
-            self.has_refused = True
-            return answer[:3]
-        self._is_announced = True
-        return ""
+            self.is_connected = False
+            return NOTHING
+        return "250" if answer is None else str(answer)[:3]
 
-    def _fall(self) -> None:
-        self._is_played = self.has_connection = False
-        self._is_shown_out = self.has_refused
+    def _mail(self) -> str:
+        code = self._say("mail")
+        self._is_announced = code == "250"
+        return code
 
-    def _recipient(self, mail: list[Answer], rcpts: Iterator[Answer]) -> str:
-        if self._is_played and not self._is_announced and (refusal := self._announce(mail)):
-            return refusal
-        if self._is_played:
-            answer = next(rcpts)
-            if isinstance(answer, str) and answer != GOODBYE:
-                self.has_refused = True
-                return answer[:3]
-            if answer is None:
-                return "250"
-            self._fall()
-        return "451" if self._is_shown_out else "250"
+    def _recipient(self, number: str) -> str:
+        if self._is_out:
+            return OUT
+        if not self._is_played:
+            return "250"
+        code = "250" if self._is_announced else self._mail()
+        if code == "250":
+            code = self._say(number)
+            if code == "250":
+                self._taken.append(number)
+        return "250" if code == FELL else code
 
-    def _content(self, plan: Plan, taken: int) -> None:
-        if not taken:
+    def _content(self, accepted: int) -> None:
+        if not accepted:
             self.heard.append("554")
             return
-        if self._is_played and plan.data in FAILURES:
-            self._fall()
-        elif self._is_played and isinstance(plan.data, str):
-            self.has_refused = True
-            self.heard.append(plan.data[:3])
+        if self._is_out:
+            self.heard.append(OUT)
             return
-        self.heard.append("354")
-        if not self._is_played:
-            self.queued.append(False)
-            self.heard.append("250")
-        elif plan.final is None:
+        code = self._say("data") if self._is_played else FELL
+        self.heard.append("354" if code in {"250", FELL} else code)
+        if code == FELL:
+            self._queue(doubted=False)
+        elif code == "250" and self._plan.interrupts is not None:
+            self._interrupted(self._plan.interrupts)
+        elif code == "250":
+            self._end(self._planned.next("final"))
+
+    def _queue(self, *, doubted: bool) -> None:
+        self.is_connected = False
+        self.queued.append(doubted)
+        self.heard.append("250")
+
+    def _interrupted(self, said: Answer) -> None:
+        self.is_connected = False
+        if said not in FAILURES:
+            self.heard.append(str(said)[:3])
+        elif said is Act.DROP and self._plan.is_away:
+            self._queue(doubted=False)
+        else:
+            self.heard.append(OUT)
+            # It was asked whether it is there.
+            self.is_connected = said is Act.DROP
+
+    def _end(self, said: Answer) -> None:
+        if said is None:
             self.delivered += 1
             self.heard.append("250")
-        elif isinstance(plan.final, str) and plan.final != GOODBYE:
-            self.has_refused = True
-            self.heard.append(plan.final[:3])
+        elif said == GOODBYE:
+            self.is_connected = False
+            self.heard.append(OUT)
+        elif isinstance(said, str):
+            self.heard.append(said[:3])
         else:
-            self.delivered += plan.final is Act.KEEP_THEN_DROP
-            self._fall()
-            self.queued.append(plan.final != GOODBYE)
-            self.heard.append("250")
+            self.delivered += said is Act.KEEP_THEN_DROP
+            self._queue(doubted=True)
 
 
 @pytest.fixture(scope="module")
@@ -193,19 +256,18 @@ def test_one_message_one_copy_and_the_sender_is_told_the_truth(
 
 
 async def compare(queue: Queue, directory: Path, plans: list[Plan], is_only_primary: bool) -> None:
-    planned = Planned()
-    sink = Sink(replies=planned.replies())
+    primary = Primary()
+    sink = Sink(replies=primary.replies())
     routes = {} if is_only_primary else {"routes": TWO}
     before = set(await ids(queue))
-    contents: list[bytes] = []
     model = Model(is_only_primary)
     async with playing(queue, directory, sink, **routes) as scene:
         client = await scene.client()
         for plan in plans:
-            planned.follow(plan)
+            primary.follow(plan)
             model.transact(plan)
-            contents.append(b"Number: %d\r\n\r\n" % next(NUMBERS))
-            assert await converse(client, plan, contents[-1], len(model.heard)) == model.heard
+            content = b"Number: %d\r\n\r\n" % next(NUMBERS)
+            assert await converse(scene, client, plan, content, len(model.heard)) == model.heard
             await client.say("RSET")
     new = [queue_id for queue_id in await ids(queue) if queue_id not in before]
     assert [await is_doubted(queue, queue_id) for queue_id in new] == model.queued
@@ -214,17 +276,32 @@ async def compare(queue: Queue, directory: Path, plans: list[Plan], is_only_prim
     assert len({message.content[-20:] for message in sink.messages}) == len(sink.messages)
 
 
-async def converse(client: Client, plan: Plan, content: bytes, replies: int) -> list[str]:
+async def converse(scene: Scene, client: Client, plan: Plan, content: bytes, replies: int) -> list[str]:
     """The codes that were heard; content is sent once it has been asked for."""
     heard: list[str] = []
     commands = ["MAIL FROM:<a@sender.test>"]
     commands += [f"RCPT TO:<u{number}@example.test>" for number in range(len(plan.rcpts))]
-    for command in [*commands, "DATA"][:replies]:
+    for number, command in enumerate([*commands, "DATA"][:replies]):
+        if number in plan.closes:
+            await speak(scene, Act.DROP)
         heard.append((await client.say(command))[:3])
     if heard[-1] == "354":
+        if plan.interrupts is not None:
+            await speak(scene, plan.interrupts)
         await client.send(content + b".\r\n")
         heard.append((await client.reply())[:3])
     return heard
+
+
+async def speak(scene: Scene, said: Answer) -> None:
+    """The primary says this unasked, on every connection that it has, or ends it."""
+    for session in list(scene.sink._sessions):
+        if isinstance(said, str):
+            session.say(said)
+        else:
+            session.cut()
+    # It has come here by then.
+    await asyncio.sleep(0.02)
 
 
 async def ids(queue: Queue) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fallback_mx.rules.disposition import Reply
 from fallback_mx.rules.handing_on import handed_on
-from fallback_mx.smtp.pipeline import ReplyReader
+from fallback_mx.smtp.replies import ReplyReader
 
 LINE = re.compile(rb"[245][0-9]{2}[ -][245]\.[0-9]{1,3}\.[0-9]{1,3}(?: [\x20-\x7e]+)?\r\n")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallback_mx.domains import normalised
-from fallback_mx.smtp.paths import BadPath, Path, forward_path, reverse_path
+from fallback_mx.smtp.paths import MAX_PATH, BadPath, Path, forward_path, reverse_path
 
 LONG_DOMAIN = ".".join(["x" * 60] * 5)
 
@@ -128,6 +128,13 @@ def test_what_is_not_in_the_grammar_is_refused(path: str) -> None:
             read(f"{keyword}:{path}")
 
 
+def test_a_domain_is_measured_as_the_next_hop_is_told_it() -> None:
+    domain = ".".join(["ü"] * 20) + ".test"
+    local = "u" * (MAX_PATH - len(domain.encode()) - len("<@>"))
+    with pytest.raises(BadPath, match="Address too long"):
+        forward_path(f"TO:<{local}@{domain}>")
+
+
 @pytest.mark.parametrize("argument", ["", "TO", "<u@example.test>", "FROM:<u@example.test>", "TO<u@x.test>", "TO:<>"])
 def test_a_recipient_wants_its_keyword_and_a_path(argument: str) -> None:
     with pytest.raises(BadPath):
@@ -183,6 +190,18 @@ FOLLOWED = [
     "\uff0fetc",
     "\uff5cprog",
     "\u2026x",
+    "\u200c/etc",
+    "\u200d|prog",
+    '"\u200c |prog"',
+    "\u034f/etc",
+    "\u3164/etc",
+    "a\u066ab",
+    "\u2215etc",
+    '"<file"',
+    "-oQ",
+    '"-oQ"',
+    '":include:/etc/passwd"',
+    '":Include:x"',
 ]
 
 
@@ -191,7 +210,9 @@ def test_local_parts_that_a_server_might_follow_are_noticed(local: str) -> None:
     assert forward_path(f"TO:<{local}@example.test>")[0].could_be_followed
 
 
-@pytest.mark.parametrize("local", ["a.b+c/d", "a|b", '"a b."', "grüße", "a\u2026b", '"a/b|c.d"'])
+@pytest.mark.parametrize(
+    "local", ["a.b+c/d", "a|b", '"a b."', "grüße", "a\u2026b", '"a/b|c.d"', '"a<b"', "a-", "\u0646\u200c\u0645"]
+)
 def test_an_ordinary_local_part_is_not_followed(local: str) -> None:
     assert not forward_path(f"TO:<{local}@example.test>")[0].could_be_followed
 

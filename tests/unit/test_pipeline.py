@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallback_mx.rules.disposition import Reply
-from fallback_mx.smtp.pipeline import MAX_LINE_OCTETS, MAX_TEXT, Garbled, ReplyReader, printable
+from fallback_mx.smtp.replies import MAX_LINE_OCTETS, MAX_TEXT, Garbled, ReplyReader, printable
 
 
 def read(*pieces: bytes) -> list[Reply]:
