@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,10 @@ from fallback_mx.cli.exits import DONE, USAGE
 from fallback_mx.cli.options import config_option, config_path, json_option, json_option_of_group, load_config
 from fallback_mx.cli.printing import print_json, say
 from fallback_mx.spoken import counted
+
+if TYPE_CHECKING:
+    from fallback_mx.config import Config
+    from fallback_mx.config_problems import Problem
 
 
 @click.group()
@@ -33,24 +38,25 @@ def config() -> None:
 def check(as_json: bool) -> int:
     """Say everything that is wrong with the configuration, each with what to write instead.
 
+    The files and directories that it names are looked at too, as this user.
+
     \b
     Examples:
       fallback-mx config check --config new.toml && systemctl reload fallback-mx
       fallback-mx config check --json | jq .problems
     """
     from fallback_mx.config import ConfigError
-    from fallback_mx.smtp.tls import server_context
 
     try:
         loaded = load_config()
+        if problems_there := _on_this_machine(loaded):
+            raise ConfigError(Path(config_path()), problems_there)
     except ConfigError as error:
         if not as_json:
             raise
         problems = [{"key": one.key, "wrong": one.wrong, "write": one.write} for one in error.problems]
         print_json({"ok": False, "path": config_path(), "problems": problems})
         return USAGE
-    # The files it names are looked at too, as the service does when it starts.
-    server_context(loaded.server.tls_certificate, loaded.server.tls_key)
     if as_json:
         print_json({"ok": True, "path": config_path(), "problems": []})
     else:
@@ -58,6 +64,20 @@ def check(as_json: bool) -> int:
         primaries = counted(len(loaded.primaries), "primary", "primaries")
         say(f"{config_path()} is right: {primaries}, {counted(domains, 'domain')}.")
     return DONE
+
+
+def _on_this_machine(loaded: Config) -> list[Problem]:
+    from fallback_mx.config_files import of_files
+    from fallback_mx.config_problems import Problem
+    from fallback_mx.smtp.tls import BadCertificate, server_context
+
+    problems = of_files(loaded)
+    try:
+        server_context(loaded.server.tls_certificate, loaded.server.tls_key)
+    except BadCertificate as error:
+        advice = error.advice.rstrip(".")
+        problems.append(Problem("", str(error), advice[0].lower() + advice[1:]))
+    return problems
 
 
 @config.command(short_help="Show every setting in force; passwords are hidden.")

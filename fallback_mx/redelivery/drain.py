@@ -25,6 +25,8 @@ from mxqueue.errors import QueueError
 
 TICK_SECONDS = 1.0
 EXPIRY_SECONDS = 60.0
+# What outcomes have, once no more of them come, to get on record: what does not is sent a second time.
+SETTLE_SECONDS = 10.0
 
 
 class Drain:
@@ -140,7 +142,7 @@ class Drain:
                 worker.cancel()
             await asyncio.wait(self._workers)
         await self._giving_up.stop()
-        await self._settler.finish(self._settings.grace_seconds)
+        await self._settler.finish(SETTLE_SECONDS)
         await self._give_back()
         for task in tasks:
             task.cancel()
@@ -235,7 +237,7 @@ class Drain:
                 await asyncio.wait(self._workers, timeout=self._settings.grace_seconds)
         finally:
             self._is_draining = False
-        await self._settler.finish(self._settings.grace_seconds)
+        await self._settler.finish(SETTLE_SECONDS)
         await self._give_back()
         self._events.drain_ended(self._settler.delivered - delivered, self._loop.time() - started)
 

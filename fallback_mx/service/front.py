@@ -20,9 +20,10 @@ from fallback_mx.config import Config, Primary
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import UnknownRecipients
-from fallback_mx.service.crew import CannotAccept, Crew, crew_size
+from fallback_mx.service.crew import Crew, crew_size
 from fallback_mx.service.limits import with_limits
 from fallback_mx.service.lists import has_list
+from fallback_mx.service.member import CannotAccept
 from fallback_mx.smtp import ports
 from fallback_mx.smtp.acquaintances import Knows
 from fallback_mx.smtp.commits import QueueCommits

@@ -1,8 +1,9 @@
 """`python -m tests.bench`: this relay and Postfix as a backup MX, side by side in one run.
 
 Each leg is run three times, ours and Postfix one after the other: the table has the medians, the median of the three
-ratios, and every run. A full bench takes about a quarter of an hour, a short one six minutes. Exit status 0 means that everything was measured, whatever the figures; a goal that was missed is
-named. Where root or Postfix is missing that is said, and only ours is measured. BENCH_SHORT=1 is --short.
+ratios, and every run. A full bench takes about a quarter of an hour, a short one six minutes. Exit status 0 means that
+everything was measured, whatever the figures; a goal that was missed is named. Where root or Postfix is missing that is
+said, and only ours is measured. BENCH_SHORT=1 is --short.
 """
 
 from __future__ import annotations

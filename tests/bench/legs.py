@@ -6,6 +6,7 @@ In a leg with Postfix beside us both have the same load, one after the other, ou
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tests.bench.tools import Taker, Tools
 LARGE = 20_000_000
 LARGE_AT_ONCE = 20
 IN_FLIGHT = 100
+HELD_SECONDS = 2.0
 IDLE = 2000
 DEFAULT_CONNECTIONS = 5  # ours
 FIRST_DELIVERY_SECONDS = 2 * 0.5 + 1  # rise times interval, and a second
@@ -138,10 +140,13 @@ def drain_large(setting: Setting, rate: Figure, accepting: Figure, sending: Figu
 
 def flight(setting: Setting, rss: Figure, pss: Figure) -> None:
     """All in flight together but for their ends, held so, then ended together and committed."""
-    with Ours(setting.tools.taker()) as ours, Watch(ours.pid) as watch:
-        asyncio.run(held_senders.hold_messages(ours.port, IN_FLIGHT, LARGE, RECIPIENT, lambda: None))
-    rss.ours.append(watch.most.rss)
-    pss.ours.append(watch.most.pss)
+    with Ours(setting.tools.taker()) as ours:
+        with Watch(ours.pid) as watch:
+            asyncio.run(
+                held_senders.hold_messages(ours.port, IN_FLIGHT, LARGE, RECIPIENT, partial(time.sleep, HELD_SECONDS))
+            )
+        rss.add("ours", peak_rss(ours.pid))
+    pss.add("ours", watch.most.pss)
 
 
 def idle(setting: Setting, rss: Figure) -> None:

@@ -54,6 +54,43 @@ def test_config_check_names_every_problem_on_a_line_of_its_own(operator: Operato
         assert any(key in line for line in lines), lines
 
 
+def test_config_check_names_everything_that_is_not_on_this_machine_at_once(operator: Operator, tmp_path: Path) -> None:
+    program_file = tmp_path / "list"
+    program_file.write_text("#!/bin/sh\n")
+    operator.config.write_text(
+        f"""
+[server]
+tls_certificate = "{tmp_path}/none.pem"
+tls_key = "{tmp_path}/none.key"
+[storage]
+url = "sqlite:///{tmp_path}/none/queue.db"
+[[primary]]
+name = "main"
+domains = ["example.org"]
+host = "192.0.2.1"
+recipients_file = "{tmp_path}/none"
+[[primary]]
+name = "other"
+domains = ["example.net"]
+host = "192.0.2.2"
+recipients_command = ["{program_file}"]
+"""
+    )
+    result = operator.run("config", "check")
+    assert (result.exit_code, result.stdout) == (2, "")
+    start = f"fallback-mx: {operator.config}: "
+    assert result.stderr.splitlines() == [
+        f"{start}storage.url: {tmp_path}/none is no directory; mkdir {tmp_path}/none, or write another path",
+        f"{start}primary[0].recipients_file: {tmp_path}/none: No such file or directory; "
+        "write the path of a file that the service's user may read",
+        f"{start}primary[1].recipients_command: {program_file} may not be executed by this user; "
+        f"chmod +x {program_file}, or name another program",
+        f"{start}server.tls_certificate {tmp_path}/none.pem: No such file or directory; "
+        "write a PEM certificate chain and its unencrypted private key, readable by the service's user",
+    ]
+    assert len(json.loads(operator.run("config", "check", "--json").stdout)["problems"]) == 4
+
+
 def test_config_check_json_has_key_wrong_and_write(operator: Operator) -> None:
     operator.config.write_text('[[primary]]\nname = "main"\ndomains = ["example.org"]\nrise = 0\n')
     result = operator.run("config", "check", "--json")
