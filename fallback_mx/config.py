@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fallback_mx import config_checks, config_problems
+from fallback_mx import config_checks, config_next_hops, config_problems
 from fallback_mx.config_fields import (
     Command,
     Count,
@@ -49,6 +49,7 @@ from fallback_mx.config_fields import (
     WebUrl,
     Workers,
 )
+from fallback_mx.config_next_hops import NextHostField, PinField, SourceAddress
 from fallback_mx.config_problems import ConfigError, Problem, Section
 from fallback_mx.config_unfit import quoted
 
@@ -126,12 +127,17 @@ class Bounces(_Table):
 
 
 class Primary(_Table):
-    """A mail server that we stand in for. `host` is None where next hops are found by MX."""
+    """A mail server that we stand in for. Without `host` and `hosts` its next hops are found by MX."""
 
     name: Name = Field(examples=["main"])
     domains: Annotated[tuple[Domain, ...], Field(min_length=1)] = Field(examples=[["example.org"]])
     host: Host | None = Field(default=None, examples=["mail.example.org"])
+    hosts: tuple[NextHostField, ...] = Field(default=(), examples=[["a.example.org", "b.example.org:2525"]])
     port: Port = Field(default=25, examples=[25])
+    address_family: Literal["any", "ipv4", "ipv6", "prefer-ipv4", "prefer-ipv6"] = Field(
+        default="any", examples=["any"]
+    )
+    source_address: tuple[SourceAddress, ...] = Field(default=(), examples=[["192.0.2.2"]])
     when_up: Literal["guard", "proxy", "accept"] = Field(default="guard", examples=["guard"])
     grace_after: ReturnOrOff = Field(default=timedelta(minutes=10), examples=["10m"])
     greylist: ReturnOrOff = Field(default=None, examples=["5m"])
@@ -141,9 +147,15 @@ class Primary(_Table):
     rise: Count = Field(default=2, examples=[2])
     fall: Count = Field(default=3, examples=[3])
     max_connections: Count = Field(default=5, examples=[5])
-    tls: Literal["opportunistic", "none", "require", "verify"] = Field(
+    tls: Literal["opportunistic", "none", "require", "verify", "dane"] = Field(
         default="opportunistic", examples=["opportunistic"]
     )
+    tls_ca_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/authority.pem"])
+    tls_name: HostName | None = Field(default=None, examples=["mail.example.org"])
+    tls_pins: tuple[PinField, ...] = Field(default=(), examples=[["sha256/…="]])
+    username: Text | None = Field(default=None, examples=["fallback-mx"])
+    password_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/password"])
+    announce_client: Literal["none", "xforward", "xclient"] = Field(default="none", examples=["none"])
     on_refusal: Literal["hold", "bounce", "discard"] = Field(default="hold", examples=["hold"])
     on_expiry: Literal["hold", "bounce", "discard"] = Field(default="hold", examples=["hold"])
     lifetime: Duration = Field(default=timedelta(days=30), examples=["30d"])
@@ -162,6 +174,13 @@ class Primary(_Table):
     recipients_refresh: Interval = Field(default=timedelta(minutes=15), examples=["15m"])
     recipients_stale_after: Duration = Field(default=timedelta(days=1), examples=["1d"])
     call_ahead_per_minute: CountOrZero = Field(default=0, examples=[60])
+
+    @property
+    def next_hosts(self) -> tuple[Endpoint, ...]:
+        """The hosts that are configured, each with its port; none where it goes by MX."""
+        if self.host is not None:
+            return (Endpoint(self.host, self.port),)
+        return tuple(Endpoint(each.host, each.port or self.port) for each in self.hosts)
 
 
 class Config(_Table):
@@ -212,6 +231,7 @@ def load(
     problems += config_checks.of_certificate(raw)
     problems += config_checks.of_primaries(tables)
     problems += config_checks.of_recipients(tables)
+    problems += config_next_hops.of_next_hops(tables)
     if server is not None:
         problems += config_checks.of_listeners(server.listen, http.listen if http else None)
         problems += config_checks.of_lists(server.dnsbl)

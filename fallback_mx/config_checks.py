@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from fallback_mx.config_fields import Endpoint
+from fallback_mx.config_next_hops import hosts_of
 from fallback_mx.config_problems import Problem
 from fallback_mx.config_unfit import quoted
 from fallback_mx.domains import normalised
@@ -136,14 +137,12 @@ def of_loops(tables: Tables, hostname: str, listen: Sequence[Endpoint]) -> list[
     """A primary that is this very service: mail would go round until its hop count ends it."""
     problems = []
     for index, table in enumerate(tables):
-        host, port = table.get("host"), table.get("port", 25)
-        if not isinstance(host, str):
-            continue
-        if any(
-            _reaches(host.lower().removesuffix("."), hostname, endpoint) for endpoint in listen if endpoint.port == port
-        ):
-            wrong = f"{quoted(host)} port {port} is where this service itself listens"
-            problems.append(Problem(f"primary[{index}].host", wrong, "write the name or address of the primary"))
+        for name, host, port in hosts_of(table):
+            bare = host.lower().removesuffix(".")
+            if any(_reaches(bare, hostname, endpoint) for endpoint in listen if endpoint.port == port):
+                wrong = f"{quoted(host)} port {port} is where this service itself listens"
+                write = "write the name or address of the primary"
+                problems.append(Problem(f"primary[{index}].{name}", wrong, write))
     return problems
 
 

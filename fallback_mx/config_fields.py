@@ -115,12 +115,13 @@ def _host_name(value: Any) -> str:
     return _name(text_of(value, "mx2.example.org"), "a host name", "mx2.example.org")
 
 
-def _host(value: Any) -> str:
+def host_of(value: Any) -> str:
+    """A name or an address to connect to. Raises a pydantic error."""
     text = text_of(value, "mail.example.org")
     if not text:
         raise unfit("is empty", 'write a name such as "mail.example.org", or leave the key out to go by MX records')
     bare = text.removeprefix("[").removesuffix("]")
-    if (address := _address(bare)) is not None:
+    if (address := address_of(bare)) is not None:
         if bare != text:
             raise unfit(f"{quoted(text)} has brackets", f"write the address alone: {quoted(bare)}")
         if address.is_unspecified:
@@ -132,7 +133,8 @@ def _host(value: Any) -> str:
     return _name(text, "a host name or an address", "mail.example.org")
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that the text is, None where it is none."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:
@@ -151,7 +153,7 @@ def _network(value: Any) -> AnyNetwork:
         raise unfit(f"{quoted(text)} is not an address or a network", write) from None
     if network.prefixlen == 0:
         raise unfit(f"{quoted(text)} is everybody", "write the addresses of those that are to be believed")
-    if "/" in text and _address(text.partition("/")[0]) != network.network_address:
+    if "/" in text and address_of(text.partition("/")[0]) != network.network_address:
         raise unfit(f"{quoted(text)} is an address and a network at once", f'write "{network}"')
     return network
 
@@ -180,7 +182,7 @@ def _endpoint(value: Any, usual: Endpoint) -> Endpoint:
     if host in ("", "*"):
         wrong = f"{quoted(text)} has no address"
         raise unfit(wrong, f'write "0.0.0.0:{port}" for every IPv4 address, "[::]:{port}" for IPv6')
-    if (address := _address(host)) is not None:
+    if (address := address_of(host)) is not None:
         return Endpoint(str(address), int(port))
     return Endpoint(_name(host, "an address", "127.0.0.1"), int(port))
 
@@ -207,7 +209,7 @@ def _server_or_none(value: Any) -> Endpoint | None:
     if value == "":
         return None
     endpoint = _endpoint(value, USUAL_SMARTHOST)
-    address = _address(endpoint.host)
+    address = address_of(endpoint.host)
     if endpoint.port == 0 or (address is not None and address.is_unspecified):
         raise unfit(f"{quoted(value)} is no server to connect to", f'write its name and port: "{USUAL_SMARTHOST}"')
     return endpoint
@@ -270,7 +272,7 @@ Domain = Annotated[str, PlainValidator(_domain)]
 HostName = Annotated[str, PlainValidator(_host_name)]
 Name = Annotated[str, PlainValidator(_label)]
 FilePath = Annotated[Path, PlainValidator(_file_path), PlainSerializer(str, return_type=str)]
-Host = Annotated[str, PlainValidator(_host)]
+Host = Annotated[str, PlainValidator(host_of)]
 Listen = Annotated[
     Endpoint, PlainValidator(partial(_endpoint, usual=USUAL_SMTP)), PlainSerializer(str, return_type=str)
 ]

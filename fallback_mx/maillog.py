@@ -253,6 +253,16 @@ def connection_failed(primary: str, *, next_hop: str, phase: str, detail: str) -
     _log.info("connection_failed", primary=primary, next_hop=next_hop, phase=phase, detail=_shown(detail))
 
 
+def loop(primary: str, *, next_hop: str, detail: str) -> None:
+    """The next hop of this primary is this service itself. Its mail stays here until somebody puts that right."""
+    _log.error("loop", primary=primary, next_hop=next_hop, detail=_shown(detail))
+
+
+def login_failed(primary: str, *, next_hop: str, detail: str) -> None:
+    """The primary does not let us in with our name and password. Its mail stays here until somebody puts that right."""
+    _log.error("login_failed", primary=primary, next_hop=next_hop, detail=_shown(detail))
+
+
 def drain_started(primary: str) -> None:
     """What waits for this primary begins to move."""
     _log.info("drain_started", primary=primary)

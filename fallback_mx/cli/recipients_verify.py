@@ -123,7 +123,7 @@ async def _verify(wanted: Sequence[Address], settings: Config, book: Book, *, as
         mine = [address for address in dict.fromkeys(wanted) if address.domain in primary.domains]
         if not mine:
             continue
-        asking = call_ahead(primary, settings.server.hostname) if asks else None
+        asking = call_ahead(primary, settings.server) if asks else None
         try:
             for address in mine:
                 found.append(await _one(address, primary, book, asking))

@@ -100,8 +100,8 @@ class Carrier:
             courier = await self._connect()
         except NoConnection as failure:
             self._events.connection_failed(failure.phase, failure.detail)
-            # Trouble with the way to the primary (DNS) is no observation of the primary.
-            if self._pace.on_no_connection(str(failure)) and failure.phase != "route":
+            # Trouble with the way to the primary (DNS), or of our own, is no observation of the primary.
+            if self._pace.on_no_connection(str(failure)) and not failure.is_ours:
                 seconds = loop.time() - started
                 self._observe(Observation(False, at, failure.phase, failure.detail, seconds))
             return

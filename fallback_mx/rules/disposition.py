@@ -99,12 +99,25 @@ class Delivery:
 
 
 class NoConnection(Exception):
-    """There is no connection to the next hop. `phase` is as far as it got: route, connect, banner, ehlo, starttls."""
+    """There is no connection to the next hop. `phase` is as far as it got: route, ours, connect, banner, ehlo,
+    starttls, auth. "ours" is what our own machine lacks: descriptors, a source address, a password that can be read."""
 
     def __init__(self, phase: str, detail: str) -> None:
         super().__init__(f"{phase}: {detail}")
         self.phase = phase
         self.detail = detail
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the next hop has no part in it: the way to it (DNS), or our own machine."""
+        return self.phase in ("route", "ours")
+
+
+class Loop(NoConnection):
+    """The next hop is we ourselves: mail sent there would come back (RFC 5321, section 6.3)."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("route", detail)
 
 
 @dataclass(frozen=True, slots=True)

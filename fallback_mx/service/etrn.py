@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from fallback_mx.rules.disposition import NoConnection
 from fallback_mx.smtp.etrn import AnyNetwork, Pending
-from fallback_mx.smtp.route import MxRoute, NextHop, StaticRoute
+from fallback_mx.smtp.route import NextHop, Route
 
 FRESH_SECONDS = 600.0
 RETRY_SECONDS = 30.0
@@ -29,7 +29,7 @@ class Turn:
     def __init__(
         self,
         configured: Sequence[AnyNetwork] | None,
-        route: StaticRoute | MxRoute,
+        route: Route,
         start: Callable[[str], Awaitable[Pending | None]],
         on_callers: Callable[[], None],
     ) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from fallback_mx import maillog
 from fallback_mx.accepting.inbound import Inbound
 from fallback_mx.accepting.words import Setup, States
-from fallback_mx.config import Config, Primary
+from fallback_mx.config import Config, Primary, Server
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import UnknownRecipients
@@ -24,14 +24,13 @@ from fallback_mx.service.crew import Crew, crew_size
 from fallback_mx.service.limits import with_limits
 from fallback_mx.service.lists import has_list
 from fallback_mx.service.member import CannotAccept
+from fallback_mx.service.next_hops import destination_of, dial_settings
 from fallback_mx.smtp import ports
 from fallback_mx.smtp.acquaintances import Knows
 from fallback_mx.smtp.commits import QueueCommits
-from fallback_mx.smtp.dial import DialSettings, TlsPolicy
 from fallback_mx.smtp.etrn import Ask, Callers
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
 from fallback_mx.smtp.passage import Look, PassageSettings
-from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.through import TIMEOUTS
 from fallback_mx.space import Space
 from fallback_mx.web.metrics import Metrics
@@ -61,7 +60,7 @@ def listener_settings(
         spool_directory=spool_directory,
         tls_context=context,
         passages={
-            primary.name: _passage_settings(primary, config.server.hostname, processes)
+            primary.name: _passage_settings(primary, config.server, processes)
             for primary in config.primaries
             if WhenUp(primary.when_up) is WhenUp.PROXY
         },
@@ -88,12 +87,10 @@ def _seconds(interval: timedelta | None) -> float | None:
     return None if interval is None else interval.total_seconds()
 
 
-def _passage_settings(primary: Primary, hostname: str, processes: int) -> PassageSettings:
+def _passage_settings(primary: Primary, server: Server, processes: int) -> PassageSettings:
     return PassageSettings(
-        dial=DialSettings(hello_name=hostname, tls=TlsPolicy(primary.tls), timeouts=TIMEOUTS),
-        hops=(NextHop(primary.host, primary.port),) if primary.host is not None else (),
-        domain=primary.domains[0],
-        port=primary.port,
+        dial=dial_settings(primary, server, TIMEOUTS),
+        destination=destination_of(primary, server),
         max_connections=max(1, primary.max_connections // processes),
     )
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from fallback_mx import maillog
-from fallback_mx.config import Config, Primary
+from fallback_mx.config import Config, Primary, Server
 from fallback_mx.recipients.addresses import POSTMASTER, Address, NoAddress, parse
 from fallback_mx.recipients.book import Book
 from fallback_mx.recipients.importing import Importer
@@ -25,9 +25,9 @@ from fallback_mx.rules.disposition import Disposition
 from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import Known, Source, UnknownRecipients, Verdict, is_unsure, reply_of, taught
 from fallback_mx.service.lists import LoggedLists, has_list, list_source, refresh_settings
-from fallback_mx.service.primaries import route_of
+from fallback_mx.service.next_hops import destination_of, dial_settings
 from fallback_mx.smtp.callahead import TIMEOUTS, CallAhead, CallAheadSettings
-from fallback_mx.smtp.dial import DialSettings, Line, TlsPolicy, open_first
+from fallback_mx.smtp.dial import Line, open_first
 from mxqueue import Queue, QueueError
 from mxqueue.model import utc_now
 
@@ -41,10 +41,10 @@ _POSTMASTER = Known(Verdict.GOOD, Source.RULE)
 _NOTHING = Known(Verdict.UNKNOWN)
 
 
-def call_ahead(primary: Primary, hostname: str) -> CallAhead:
+def call_ahead(primary: Primary, server: Server) -> CallAhead:
     """Asks this primary, at the pace that its configuration has; by hand, where it has none, at the usual one."""
-    route = route_of(primary, hostname)
-    dial = DialSettings(hello_name=hostname, tls=TlsPolicy(primary.tls), timeouts=TIMEOUTS)
+    route = destination_of(primary, server).route()
+    dial = dial_settings(primary, server, TIMEOUTS)
 
     async def connect() -> Line:
         return await open_first(await route.next_hops(), dial)
@@ -58,11 +58,11 @@ def call_ahead(primary: Primary, hostname: str) -> CallAhead:
 class _Desk:
     """One primary's part."""
 
-    def __init__(self, primary: Primary, hostname: str, queue: Queue, book: Book, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, primary: Primary, server: Server, queue: Queue, book: Book, threads: ThreadPoolExecutor) -> None:
         self.primary = primary
         self.unknown_recipients = UnknownRecipients(primary.unknown_recipients)
         self.has_list = has_list(primary)
-        self._call_ahead = call_ahead(primary, hostname) if primary.call_ahead_per_minute else None
+        self._call_ahead = call_ahead(primary, server) if primary.call_ahead_per_minute else None
         self.inquiry = Inquiry(primary.name, book, self._call_ahead.ask if self._call_ahead else None, utc_now)
         self._stopping = threading.Event()
         importer = Importer(queue.writer.submit, queue.read, self._stopping.is_set)
@@ -117,10 +117,10 @@ class Knowledge:
                 desk.refresher.wake()
         for name, primary in wanted.items():
             if name not in self._desks:
-                self._desks[name] = self._open(primary, config.server.hostname)
+                self._desks[name] = self._open(primary, config.server)
 
-    def _open(self, primary: Primary, hostname: str) -> _Desk:
-        desk = _Desk(primary, hostname, self._queue, self.book, self._threads)
+    def _open(self, primary: Primary, server: Server) -> _Desk:
+        desk = _Desk(primary, server, self._queue, self.book, self._threads)
         desk.refreshing = asyncio.create_task(desk.refresher.run())
         desk.refreshing.add_done_callback(self._on_end)
         return desk

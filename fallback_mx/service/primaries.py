@@ -13,10 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-import dns.asyncresolver
-
 from fallback_mx import maillog
-from fallback_mx.config import Config, Primary
+from fallback_mx.config import Config, Primary, Server
 from fallback_mx.monitor import Monitor, MonitorSettings
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry, Reporter
@@ -24,19 +22,18 @@ from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.service.etrn import Turn
+from fallback_mx.service.next_hops import Alarms, destination_of, dial_settings
 from fallback_mx.service.outbound import Lessons, Outbound
 from fallback_mx.service.reports import Reports
+from fallback_mx.smtp.chunking import Doubts
 from fallback_mx.smtp.courier import Courier
-from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect_first
+from fallback_mx.smtp.dial import DialSettings, Line, open_first
 from fallback_mx.smtp.etrn import Callers, Pending
-from fallback_mx.smtp.probe import ProbeTimeouts, probe
-from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves, StaticRoute
+from fallback_mx.smtp.probe import TIMEOUTS, probe
 from fallback_mx.status import Live, patience
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Queue, QueueError, RecipientState
 from mxqueue.model import utc_now
-
-TIMEOUTS = ProbeTimeouts()
 
 
 class Station:
@@ -45,7 +42,7 @@ class Station:
     def __init__(
         self,
         primary: Primary,
-        hostname: str,
+        server: Server,
         queue: Queue,
         log: OutageLog,
         metrics: Metrics,
@@ -60,10 +57,13 @@ class Station:
         self._on_state = on_state
         self.recovered_at: datetime | None = None
         self.size_limit: int | None = None
-        self._hostname = hostname
         self._queue = queue
-        self._route = route_of(primary, hostname)
-        self._dial = DialSettings(hello_name=hostname, tls=TlsPolicy(primary.tls))
+        destination = destination_of(primary, server)
+        self._route = destination.route()
+        self._dial = dial_settings(primary, server)
+        self._probe_dial = dial_settings(primary, server, TIMEOUTS)
+        self._doubts = Doubts(asyncio.get_running_loop().time)
+        self._alarms = Alarms(primary.name, str(destination))
         settings = MonitorSettings(interval=primary.interval, rise=primary.rise, fall=primary.fall)
         self.monitor = Monitor(primary.name, settings, self._probe, log, self._on_change, self._on_trouble)
         self.drain = Drain(
@@ -74,7 +74,7 @@ class Station:
             may_deliver=lambda: self.monitor.health.state is State.UP,
             recovered_at=lambda: self.recovered_at,
             observe=self.monitor.observe,
-            events=Outbound(primary.name, _where(primary), metrics, lessons, mail_came),
+            events=Outbound(primary.name, str(destination), metrics, lessons, mail_came),
             clock=utc_now,
             chance=random.random,
             reporter=reporter,
@@ -86,21 +86,21 @@ class Station:
             task.add_done_callback(self._on_end)
 
     async def _connect(self) -> Courier:
-        return await connect_first(await self._route.next_hops(), self._dial)
+        return Courier(*await self._line(self._dial), self._dial.announce, self._doubts)
+
+    async def _line(self, dial: DialSettings) -> Line:
+        try:
+            line = await open_first(await self._route.next_hops(), dial)
+        except NoConnection as failure:
+            self._alarms.failed(failure)
+            raise
+        self._alarms.reached()
+        return line
 
     async def _probe(self) -> Observation:
-        """The first next hop that is well, or else the last that is not."""
-        began = utc_now()
-        try:
-            hops = await self._route.next_hops()
-        except NoConnection as failure:
-            return Observation(False, began, failure.phase, failure.detail)
-        for hop in hops:
-            for host in hop.addresses or (hop.host,):
-                seen = await probe(host, hop.port, hello_name=self._hostname, timeouts=TIMEOUTS)
-                if seen.good:
-                    self._learn(seen.size_limit)
-                    return seen
+        seen = await probe(lambda: self._line(self._probe_dial))
+        if seen.good:
+            self._learn(seen.size_limit)
         return seen
 
     def _learn(self, size_limit: int | None) -> None:
@@ -215,7 +215,7 @@ class Primaries:
             if name not in self._stations:
                 self._stations[name] = Station(
                     primary,
-                    config.server.hostname,
+                    config.server,
                     self._queue,
                     self._log,
                     self._metrics,
@@ -294,18 +294,6 @@ class Primaries:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds + 5):
                     await asyncio.gather(*ending, return_exceptions=True)
-
-
-def _where(primary: Primary) -> str:
-    return f"{primary.host}:{primary.port}" if primary.host else f"the MX of {primary.domains[0]}"
-
-
-def route_of(primary: Primary, hostname: str) -> StaticRoute | MxRoute:
-    """Where mail for this primary goes next."""
-    if primary.host is not None:
-        return StaticRoute([NextHop(primary.host, primary.port)])
-    ourselves = Ourselves(frozenset({hostname}))
-    return MxRoute(primary.domains[0], ourselves, dns.asyncresolver.Resolver(), random.random, primary.port)
 
 
 def _drain_settings(primary: Primary) -> DrainSettings:

@@ -23,8 +23,9 @@ from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.service.outbound import NoLessons, Outbound
 from fallback_mx.smtp.dial import DialSettings, connect_first
+from fallback_mx.smtp.ourselves import Ourselves
 from fallback_mx.smtp.postman import Postman
-from fallback_mx.smtp.route import MxRoute, NextHop, Ourselves
+from fallback_mx.smtp.route import MxRoute, NextHop
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Queue
 from mxqueue.model import utc_now
@@ -95,11 +96,12 @@ class Reports:
             await asyncio.wait([self._draining])
 
     async def _connect(self) -> Courier:
-        hostname, smarthost = self._config.server.hostname, self._config.bounces.smarthost
-        settings = DialSettings(hello_name=hostname)
+        server, smarthost = self._config.server, self._config.bounces.smarthost
+        settings = DialSettings(hello_name=server.hostname)
         if smarthost is not None:
             return await connect_first([NextHop(smarthost.host, smarthost.port)], settings)
-        ourselves = Ourselves(frozenset({hostname}))
+        listen = tuple((each.host, each.port) for each in server.listen)
+        ourselves = Ourselves(frozenset({server.hostname}), listen=listen)
         return Postman(lambda domain: MxRoute(domain, ourselves, self._resolver, random.random), settings)
 
     def _on_end(self, task: asyncio.Task[None]) -> None:

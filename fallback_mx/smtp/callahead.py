@@ -22,8 +22,9 @@ from fallback_mx.rules.backoff import Backoff, wait
 from fallback_mx.rules.bucket import Bucket
 from fallback_mx.rules.disposition import NoConnection, Reply
 from fallback_mx.rules.recipients import Verdict, says_of_mailbox
-from fallback_mx.smtp.courier import Greeting
-from fallback_mx.smtp.pipeline import Pipeline, Step, Timeouts
+from fallback_mx.smtp.offered import Greeting
+from fallback_mx.smtp.pipeline import Pipeline
+from fallback_mx.smtp.steps import Step, Timeouts
 
 # Background work: a server that is slow about it may take its time, yet not as much as one that is given mail.
 TIMEOUTS = Timeouts(connect=10.0, banner=60.0, command=60.0)
@@ -199,7 +200,7 @@ class CallAhead:
         if abort or line[0].broken is not None:
             line[0].abort()
             return
-        closing = asyncio.ensure_future(_leave(line[0]))
+        closing = asyncio.ensure_future(line[0].leave())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
@@ -208,13 +209,6 @@ def _can_be_asked_about(local: str, domain: str) -> bool:
     """Whether the address can stand in a command without ending it (RFC 5321, section 4.1.2)."""
     is_quoted = len(local) > 1 and local[0] == local[-1] == '"'
     return not (_UNSPEAKABLE.search(domain) or (_CONTROL if is_quoted else _UNSPEAKABLE).search(local))
-
-
-async def _leave(pipeline: Pipeline) -> None:
-    goodbye = pipeline.expect([Step.QUIT])
-    pipeline.push(b"QUIT\r\n")
-    await goodbye.wait()
-    pipeline.close()
 
 
 async def _transaction(pipeline: Pipeline, greeting: Greeting, address: str) -> list[Reply]:

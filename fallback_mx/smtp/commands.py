@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Set
 
 from fallback_mx.smtp.parameters import MailParameters, narrow
-from fallback_mx.smtp.pipeline import Step
+from fallback_mx.smtp.steps import Step
 from mxqueue.model import Message, Recipient, ReportRequest
 
 Asked = Recipient | ReportRequest
 """Whatever has a `notify` and an `orcpt`."""
 
 
-def commands(message: Message, extensions: Set[str]) -> list[tuple[Step, bytes]]:
+def commands(message: Message, extensions: Set[str], *, with_data: bool = True) -> list[tuple[Step, bytes]]:
     """What is to be said before the content. `extensions` are EHLO keywords in lower case."""
     is_wide = _is_wide(message)
     size = len(message.trace) + message.size
     given = MailParameters(size, message.body, is_wide, message.ret, message.envid)
     said = [(Step.MAIL, mail(message.reverse_path, given, extensions))]
     said += [(Step.RCPT, rcpt(each.forward_path, each, extensions, is_wide=is_wide)) for each in message.recipients]
-    said.append((Step.DATA, b"DATA\r\n"))
+    if with_data:
+        said.append((Step.DATA, b"DATA\r\n"))
     return said
 
 

@@ -1,64 +1,52 @@
-"""From a next hop to a line: connection, banner, EHLO, STARTTLS (RFC 5321, section 3.1; RFC 3207).
+"""From a next hop to a line: connection, banner, EHLO, STARTTLS, AUTH (RFC 5321, section 3.1; RFC 3207; RFC 4954).
 
-aiosmtplib speaks here, one command at a time; then its transport is handed to a pipeline. Every failure is NoConnection
-with the phase it got to: it says something about the server, and nothing about any message.
+Deliveries, probes, questions and transactions that are played through all come this way: a primary that is up is one
+that a message can be given to. Every failure is NoConnection with the phase it got to: it says something about the
+server, or about us, and nothing about any message. Each address of each host is tried in turn; a host that greets us
+with our own name is ourselves, and neither it nor anything behind it is tried.
 
 With the policy `opportunistic` a server whose TLS does not work is spoken to in clear, on a connection of its own, and
-`Greeting.tls_error` says so. `require` and `verify` never speak in clear.
+`Greeting.tls_error` says so. Every other policy but `none` never speaks in clear.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
 import socket
 import ssl
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TypeVar, cast
+from typing import cast
 
-import aiosmtplib
+import dns.asyncresolver
 
-from fallback_mx.rules.disposition import NoConnection
-from fallback_mx.smtp.courier import Courier, Greeting
-from fallback_mx.smtp.pipeline import Pipeline, Timeouts
-from fallback_mx.smtp.replies import printable
-from fallback_mx.smtp.route import NextHop
-
-T = TypeVar("T")
-
-
-class TlsPolicy(StrEnum):
-    NONE = "none"
-    OPPORTUNISTIC = "opportunistic"
-    REQUIRE = "require"
-    VERIFY = "verify"
+from fallback_mx.rules.disposition import Loop, NoConnection, Reply
+from fallback_mx.smtp import certificates, dane, login, offered, reach, tls_policy
+from fallback_mx.smtp.courier import Courier
+from fallback_mx.smtp.forwarded import Announce
+from fallback_mx.smtp.login import Login
+from fallback_mx.smtp.offered import Greeting
+from fallback_mx.smtp.pipeline import Pipeline
+from fallback_mx.smtp.reach import Place, Source
+from fallback_mx.smtp.route import NextHop, validating
+from fallback_mx.smtp.steps import Step, Timeouts
+from fallback_mx.smtp.tls_policy import Handshake, TlsPolicy, Trust, Untrusted
 
 
 @dataclass(frozen=True, slots=True)
 class DialSettings:
-    """`hello_name` is what we say in EHLO. Without a `tls_context`, `verify` trusts the system's authorities."""
+    """`hello_name` is what we say in EHLO. A `tls_context` goes before what `trust` says, a `resolver` before the
+    system's."""
 
     hello_name: str
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     tls_context: ssl.SSLContext | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
-
-    def context(self) -> ssl.SSLContext:
-        return self.tls_context or _default_context(is_verifying=self.tls is TlsPolicy.VERIFY)
-
-
-@functools.cache
-def _default_context(*, is_verifying: bool) -> ssl.SSLContext:
-    """Made once: reading the system's certificates takes longer than a connection does."""
-    if is_verifying:
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+    trust: Trust = field(default_factory=Trust)
+    login: Login | None = None
+    source: Source = field(default_factory=Source)
+    announce: Announce = Announce.NONE
+    resolver: dns.asyncresolver.Resolver | None = None
 
 
 Line = tuple[Pipeline, Greeting]
@@ -67,129 +55,163 @@ Line = tuple[Pipeline, Greeting]
 
 async def connect_first(hops: Sequence[NextHop], settings: DialSettings) -> Courier:
     """A courier to the first of these that answers. Raises NoConnection with what the last one said."""
-    return Courier(*await open_first(hops, settings))
+    return Courier(*await open_first(hops, settings), settings.announce)
 
 
 async def connect(hop: NextHop, settings: DialSettings) -> Courier:
     """A courier to this host. Raises NoConnection."""
-    return Courier(*await _open(hop, settings))
+    return await connect_first([hop], settings)
 
 
 async def open_first(hops: Sequence[NextHop], settings: DialSettings) -> Line:
     """A line to the first of these that answers. Raises NoConnection with what the last one said."""
-    failure = NoConnection("route", "no next hop is configured")
+    failure: NoConnection | None = None
     for hop in hops:
         try:
             return await _open(hop, settings)
+        except Loop as loop:
+            # Where others come before us that is as it should be: they do not answer, and we are next.
+            raise failure or loop from None
         except NoConnection as error:
             failure = error
-    raise failure
+    raise failure or NoConnection("route", "no next hop is configured")
 
 
 async def _open(hop: NextHop, settings: DialSettings) -> Line:
-    if settings.tls is TlsPolicy.NONE:
-        return await _session(hop, settings, encrypt=False)
+    handshake = await _handshake(hop, settings)
+    failure: NoConnection | None = None
+    for place in await reach.places(hop, settings.source, settings.timeouts.connect):
+        try:
+            return await _line(place, hop, settings, handshake)
+        except Loop:
+            raise
+        except NoConnection as error:
+            # What a server said goes before what kept us from hearing another.
+            failure = error if failure is None or not error.is_ours else failure
+    raise failure or NoConnection("route", f"{hop.host} has no address")
+
+
+async def _handshake(hop: NextHop, settings: DialSettings) -> Handshake | None:
+    if settings.tls is not TlsPolicy.DANE:
+        return tls_policy.handshake(settings.tls, settings.trust, settings.tls_context)
+    if not hop.is_certain:
+        raise dane.not_validated(f"the MX record that names {hop.host}")
+    resolver = validating(settings.resolver or dns.asyncresolver.Resolver())
+    return dane.handshake(hop.host, await dane.look_up(hop.host, hop.port, resolver))
+
+
+async def _line(place: Place, hop: NextHop, settings: DialSettings, handshake: Handshake | None) -> Line:
     try:
-        return await _session(hop, settings, encrypt=True)
+        return await _session(place, hop, settings, handshake)
+    except dane.AnchorFound as found:
+        return await _session(place, hop, settings, found.handshake)
     except NoConnection as failure:
-        if failure.phase != "starttls" or settings.tls is not TlsPolicy.OPPORTUNISTIC:
+        if failure.phase != "starttls" or handshake is None or handshake.is_demanded:
             raise
         reason = failure.detail
-    return await _session(hop, settings, encrypt=False, tls_error=reason)
+    return await _session(place, hop, settings, None, tls_error=reason)
 
 
-async def _session(hop: NextHop, settings: DialSettings, *, encrypt: bool, tls_error: str | None = None) -> Line:
-    connected = await _open_socket(hop, settings.timeouts.connect)
-    smtp = aiosmtplib.SMTP(
-        hostname=hop.host.rstrip("."),
-        sock=connected,
-        local_hostname=settings.hello_name,
-        start_tls=False,
-        timeout=settings.timeouts.command,
-    )
+async def _session(
+    place: Place, hop: NextHop, settings: DialSettings, handshake: Handshake | None, tls_error: str | None = None
+) -> Line:
+    pipeline = await _connected(await reach.connect(place, settings.source, settings.timeouts.connect), settings)
     try:
-        await _phase("banner", smtp.connect(timeout=settings.timeouts.banner))
-        await _phase("ehlo", _hello(smtp))
-        tls = await _phase("starttls", _encrypt(smtp, settings)) if encrypt else None
-        transport = smtp.transport
-        if transport is None:
-            raise NoConnection("ehlo", "the server closed the connection")
+        known = await _greet(pipeline, settings)
+        tls = None
+        if handshake is not None and "starttls" in known[0].extensions:
+            tls = await _encrypt(pipeline, hop, settings, handshake)
+            # What was said in clear counts no more (RFC 3207, section 4.2).
+            known = await _hello(pipeline, settings)
+        elif handshake is not None and handshake.is_demanded:
+            raise NoConnection("starttls", "the server does not offer STARTTLS")
+        if settings.login is not None:
+            is_private = tls is not None or place.is_loopback
+            await login.log_in(pipeline, known[0], settings.login, is_private=is_private)
     except BaseException:
-        smtp.close()
+        pipeline.abort()
         raise
-    greeting = Greeting(hop.host, frozenset(smtp.esmtp_extensions), tls, tls_error)
-    return Pipeline(cast(asyncio.Transport, transport), settings.timeouts), greeting
+    offer, reply = known
+    return pipeline, Greeting(hop.host, offer.extensions, tls, tls_error, offer, str(reply), settings.hello_name)
 
 
-async def _open_socket(hop: NextHop, timeout: float) -> socket.socket:
-    """A connected socket to the first address that answers, each given its time."""
-    loop = asyncio.get_running_loop()
-    failure = "it has no address"
+class _Opening(asyncio.Protocol):
+    """Hands the transport on to a pipeline, which waits for the greeting, before anything can come in."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.pipeline = Pipeline(cast(asyncio.Transport, transport), self._timeouts)
+        self.greeting = self.pipeline.expect([Step.BANNER])
+
+
+async def _connected(connected: socket.socket, settings: DialSettings) -> Pipeline:
     try:
-        found = [
-            each
-            for name in hop.addresses or (hop.host,)
-            for each in await loop.getaddrinfo(name, hop.port, type=socket.SOCK_STREAM)
-        ]
-    except (OSError, UnicodeError) as error:
-        raise NoConnection("route", f"{hop.host}: {getattr(error, 'strerror', None) or error}") from error
-    for family, kind, protocol, _, address in found:
-        candidate = socket.socket(family, kind, protocol)
-        try:
-            candidate.setblocking(False)
-            async with asyncio.timeout(timeout):
-                await loop.sock_connect(candidate, address)
-            candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except TimeoutError:
-            candidate.close()
-            failure = f"timeout after {timeout:g} s"
-        except OSError as error:
-            candidate.close()
-            failure = os.strerror(error.errno) if error.errno else str(error)
-        except BaseException:
-            candidate.close()
-            raise
-        else:
-            return candidate
-    raise NoConnection("connect", f"{hop.host} port {hop.port}: {failure}")
-
-
-async def _hello(smtp: aiosmtplib.SMTP) -> None:
+        _, opening = await asyncio.get_running_loop().create_connection(
+            lambda: _Opening(settings.timeouts), sock=connected
+        )
+    except BaseException:
+        connected.close()
+        raise
     try:
-        await smtp.ehlo()
-    except aiosmtplib.SMTPHeloError as error:
+        await opening.greeting.wait()
+        greeting = opening.greeting.replies[0] if opening.greeting.replies else None
+        _own_name(_good(opening.pipeline, greeting, "banner"), settings)
+    except BaseException:
+        opening.pipeline.abort()
+        raise
+    return opening.pipeline
+
+
+async def _greet(pipeline: Pipeline, settings: DialSettings) -> tuple[offered.Offered, Reply]:
+    reply = await pipeline.converse(Step.EHLO, f"EHLO {settings.hello_name}\r\n".encode())
+    if reply is not None and reply.is_refusal and pipeline.broken is None:
         # A server that does not know EHLO is greeted the old way (RFC 5321, section 3.2).
-        if error.code == 421 or error.code < 500:
-            raise
-        await smtp.helo()
+        reply = await pipeline.converse(Step.HELO, f"HELO {settings.hello_name}\r\n".encode())
+    good = _good(pipeline, reply, "ehlo")
+    _own_name(good, settings)
+    return offered.read(good), good
 
 
-async def _encrypt(smtp: aiosmtplib.SMTP, settings: DialSettings) -> str | None:
-    """What the connection is encrypted with, None where TLS is neither offered nor demanded."""
-    if not smtp.supports_extension("starttls"):
-        if settings.tls is TlsPolicy.OPPORTUNISTIC:
-            return None
-        raise NoConnection("starttls", "the server does not offer STARTTLS")
-    await smtp.starttls(tls_context=settings.context())
-    # What was said in clear counts no more (RFC 3207, section 4.2).
-    await smtp.ehlo()
-    cipher, version, _ = smtp.get_transport_info("cipher")
+async def _hello(pipeline: Pipeline, settings: DialSettings) -> tuple[offered.Offered, Reply]:
+    """EHLO, said once more under TLS."""
+    reply = await pipeline.converse(Step.EHLO, f"EHLO {settings.hello_name}\r\n".encode())
+    good = _good(pipeline, reply, "ehlo")
+    return offered.read(good), good
+
+
+async def _encrypt(pipeline: Pipeline, hop: NextHop, settings: DialSettings, handshake: Handshake) -> str:
+    """What the connection is encrypted with from now on."""
+    _good(pipeline, await pipeline.converse(Step.STARTTLS, b"STARTTLS\r\n"), "starttls")
+    server_name = handshake.server_name or hop.host.rstrip(".")
+    try:
+        connection = await pipeline.encrypt(handshake.context, server_name, settings.timeouts.command)
+        handshake.judge(certificates.chain(connection))
+    except Untrusted as error:
+        raise NoConnection("starttls", str(error)) from error
+    except TimeoutError:
+        raise NoConnection("starttls", "timeout in the handshake") from None
+    except (OSError, ValueError) as error:
+        raise NoConnection("starttls", " ".join(str(error).split()) or type(error).__name__) from error
+    cipher, version, _ = connection.cipher() or ("", "TLS", 0)
     return f"{version} {cipher}"
 
 
-async def _phase(name: str, step: Awaitable[T]) -> T:
-    try:
-        return await step
-    except aiosmtplib.SMTPResponseException as error:
-        said = f"{error.code} {error.message}" if error.code >= 0 else error.message
-        raise NoConnection(name, _safe(said)) from error
-    except TimeoutError as error:
-        raise NoConnection(name, "timeout") from error
-    except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPConnectError) as error:
-        raise NoConnection(name, "the server closed the connection") from error
-    except (aiosmtplib.SMTPException, OSError) as error:
-        raise NoConnection(name, _safe(str(error) or type(error).__name__)) from error
+def _good(pipeline: Pipeline, reply: Reply | None, phase: str) -> Reply:
+    """The reply, where it lets us go on. Raises NoConnection."""
+    if pipeline.broken is not None or reply is None:
+        raise NoConnection(phase, str(pipeline.farewell or pipeline.broken)[:500])
+    if not reply.is_success:
+        raise NoConnection(phase, str(reply)[:500])
+    return reply
 
 
-def _safe(text: str) -> str:
-    return printable(" ".join(text.split()).encode("utf-8", "surrogateescape"))[:500]
+def _own_name(reply: Reply, settings: DialSettings) -> None:
+    """Raises Loop where the server calls itself by our own name."""
+    first = reply.lines[0] if reply.lines else reply.text
+    if offered.named_in(first) == settings.hello_name.rstrip(".").lower():
+        raise Loop(
+            f"it greets us with our own name, {settings.hello_name}: it is this service, and mail would come back. "
+            "Write the primary's own host, or another server.hostname here"
+        )

@@ -22,7 +22,7 @@ from fallback_mx.smtp.through import Through
 
 if TYPE_CHECKING:
     from fallback_mx.smtp.dial import DialSettings, Line
-    from fallback_mx.smtp.route import MxRoute, NextHop, StaticRoute
+    from fallback_mx.smtp.route import Destination, Route
 
 READY_SECONDS = 5.0
 # A session that sends its next message within this time finds its connection still there.
@@ -42,29 +42,14 @@ class Crowded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PassageSettings:
-    """How the primary is reached. Without `hops` its hosts are found by the MX records of `domain`."""
+    """How the primary is reached."""
 
     dial: DialSettings
-    hops: tuple[NextHop, ...] = ()
-    domain: str = ""
-    port: int = 25
+    destination: Destination
     max_connections: int = 5
     ready_seconds: float = READY_SECONDS
     rest_seconds: float = REST_SECONDS
     stalled_seconds: float = STALLED_SECONDS
-
-    def route(self) -> StaticRoute | MxRoute:
-        # Imported by who plays mail through, and not by every process that takes mail in: DNS is a third of its size.
-        from fallback_mx.smtp.route import MxRoute, Ourselves, StaticRoute
-
-        if self.hops:
-            return StaticRoute(self.hops)
-        import random
-
-        import dns.asyncresolver
-
-        ourselves = Ourselves(frozenset({self.dial.hello_name}))
-        return MxRoute(self.domain, ourselves, dns.asyncresolver.Resolver(), random.random, self.port)
 
 
 class Passage:
@@ -74,7 +59,7 @@ class Passage:
         self.settings = settings
         self.look = look
         self._dial = dial or self._dial_first
-        self._route: StaticRoute | MxRoute | None = None
+        self._route: Route | None = None
         self._ways: list[Way] = []
 
     def enter(self, client_address: str) -> Way:
@@ -106,9 +91,10 @@ class Passage:
             raise
 
     async def _dial_first(self) -> Line:
+        # Imported by who plays mail through, and not by every process that takes mail in: DNS is a third of its size.
         from fallback_mx.smtp.dial import open_first
 
-        self._route = self._route or self.settings.route()
+        self._route = self._route or self.settings.destination.route()
         return await open_first(await self._route.next_hops(), self.settings.dial)
 
 

@@ -4,8 +4,7 @@ Each reply belongs to the oldest command still waiting for one. A reply that not
 has no end, or that the command cannot get (a 250 to DATA, a 354 to MAIL) breaks the connection: from then on nobody
 could say which reply is whose. What was waiting then learns that it gets none, and is deferred by whoever asked.
 
-`Pipeline` is the asyncio protocol that takes over a transport once aiosmtplib, which sends one command at a time, has
-done connection, EHLO and STARTTLS on it.
+What may be said to which command stands in fallback_mx.smtp.steps.
 """
 
 from __future__ import annotations
@@ -13,42 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
 
 from fallback_mx.rules.disposition import Reply
 from fallback_mx.smtp.replies import MAX_REPLY_OCTETS, Garbled, ReplyReader
-
-
-class Step(Enum):
-    """A command that awaits a reply: the first digits it may have (RFC 5321, section 4.3.2), and whose time it gets."""
-
-    MAIL = ("MAIL", "245", "command")
-    RCPT = ("RCPT", "245", "command")
-    DATA = ("DATA", "345", "data")
-    CONTENT = ("the content", "245", "final")
-    RSET = ("RSET", "245", "command")
-    QUIT = ("QUIT", "245", "quit")
-
-    def __init__(self, label: str, first_digits: str, timeout: str) -> None:
-        self.label = label
-        self.first_digits = first_digits
-        self.timeout = timeout
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds to wait, after RFC 5321, section 4.5.3.2; the banner's minute leaves room for tarpits of 30 s."""
-
-    connect: float = 30.0
-    banner: float = 60.0
-    command: float = 300.0
-    data: float = 120.0
-    block: float = 180.0
-    final: float = 600.0
-    quit: float = 5.0
+from fallback_mx.smtp.steps import Step, Timeouts
 
 
 class Exchange:
@@ -107,6 +77,7 @@ class Pipeline(asyncio.Protocol):
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Future[None] | None = None
+        self._is_switching = False
         transport.set_protocol(self)
 
     # Out --------------------------------------------------------------------------------------------------------
@@ -149,12 +120,25 @@ class Pipeline(asyncio.Protocol):
         if not self._waiting:
             self._set_deadline(None)
 
+    async def converse(self, step: Step, line: bytes) -> Reply | None:
+        """Push one command and wait for its reply; None where none came."""
+        exchange = self.expect([step])
+        self.push(line)
+        await exchange.wait()
+        return exchange.replies[0] if exchange.replies else None
+
     def quit(self) -> Exchange:
         """Leave in order, and close once the server has said goodbye (RFC 5321, section 4.1.1.10)."""
         goodbye = self.expect([Step.QUIT])
         self.push(b"QUIT\r\n")
         goodbye.then(self.close)
         return goodbye
+
+    async def leave(self) -> None:
+        """The same, and wait until it is done."""
+        if self.broken is None:
+            await self.converse(Step.QUIT, b"QUIT\r\n")
+            self.close()
 
     def close(self) -> None:
         """End the connection in order: what was written is still sent."""
@@ -168,15 +152,39 @@ class Pipeline(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.abort()
 
+    # TLS --------------------------------------------------------------------------------------------------------
+
+    async def encrypt(self, context: ssl.SSLContext, server_name: str, seconds: float) -> ssl.SSLObject:
+        """Go on under TLS, now that the server has agreed to it. Raises OSError, of which ssl.SSLError is one.
+
+        What came in clear behind the reply to STARTTLS is thrown away (RFC 3207, section 4.2; FAULTS 29).
+        """
+        encrypted = await self._loop.start_tls(
+            self._transport, self, context, server_hostname=server_name, ssl_handshake_timeout=seconds
+        )
+        if encrypted is None:
+            raise ConnectionResetError("the server closed the connection")
+        self._transport = encrypted
+        self._is_switching = False
+        found: ssl.SSLObject = encrypted.get_extra_info("ssl_object")
+        return found
+
     # In ---------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self.broken is not None:
             return
+        if self._is_switching:
+            # Nothing is read until the handshake is over: under TLS it speaks without having been asked.
+            self.abort("a reply that nothing asked for")
+            return
         try:
             for reply in self._reader.feed(data):
                 self._pair(reply)
                 if self.broken is not None:
+                    return
+                if self._is_switching:
+                    self._reader = ReplyReader()
                     return
         except Garbled as garbled:
             self.abort(str(garbled))
@@ -197,7 +205,10 @@ class Pipeline(asyncio.Protocol):
         elif str(reply.code)[0] not in self._waiting[0][1].first_digits:
             self.abort(f"{reply} is no reply to {self._waiting[0][1].label}")
         else:
-            exchange, _ = self._waiting.popleft()
+            exchange, step = self._waiting.popleft()
+            if step is Step.STARTTLS and reply.is_success:
+                self._is_switching = True
+                self._transport.pause_reading()
             self._arm()
             exchange.add(reply)
 
@@ -262,5 +273,5 @@ class Pipeline(asyncio.Protocol):
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
             return
-        awaited = f"the reply to {self._waiting[0][1].label}" if self._waiting else "room to write"
+        awaited = self._waiting[0][1].awaited if self._waiting else "room to write"
         self.abort(f"timeout waiting for {awaited}")

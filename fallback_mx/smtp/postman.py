@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from fallback_mx.rules.disposition import Delivery, Lost, NoConnection, Result
-from fallback_mx.smtp.courier import Courier, Greeting, Upcoming, nothing_upcoming
+from fallback_mx.smtp.courier import Courier, Upcoming, nothing_upcoming
 from fallback_mx.smtp.dial import DialSettings, connect_first
+from fallback_mx.smtp.offered import Greeting
 from fallback_mx.smtp.parcel import Parcel, Part
 from fallback_mx.smtp.route import NextHop
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from fallback_mx.rules.disposition import Lost, Reply
 from fallback_mx.smtp import commands
-from fallback_mx.smtp.courier import Greeting
 from fallback_mx.smtp.dots import DotStuffer
+from fallback_mx.smtp.offered import Greeting
 from fallback_mx.smtp.parameters import MailParameters
-from fallback_mx.smtp.pipeline import Exchange, Pipeline, Step, Timeouts
+from fallback_mx.smtp.pipeline import Exchange, Pipeline
+from fallback_mx.smtp.steps import Step, Timeouts
 from mxqueue import ReportRequest
 
 TIMEOUTS = Timeouts(command=90.0, data=60.0, block=120.0, final=480.0)

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from fallback_mx.rules.disposition import Delivery
 from fallback_mx.smtp.courier import Courier
-from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect
-from fallback_mx.smtp.pipeline import Timeouts
+from fallback_mx.smtp.dial import DialSettings, connect
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import Sink
+from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.tls_policy import TlsPolicy
 from tests.fakes.parcels import MemoryParcel
 
 T = TypeVar("T")

@@ -20,7 +20,11 @@ Records = dict[tuple[str, str], Iterable[str]]
 
 
 class NameServer:
-    """Answers from `records`. A name in `broken` gets that rcode, one in `truncated` its answer by TCP alone."""
+    """Answers from `records`. A name in `broken` gets that rcode, one in `truncated` its answer by TCP alone.
+
+    `is_validating`: it says of every answer that DNSSEC vouches for it, to those that ask for that; `insecure` are the
+    names for which it does not.
+    """
 
     def __init__(
         self,
@@ -28,10 +32,14 @@ class NameServer:
         *,
         broken: dict[str, dns.rcode.Rcode] | None = None,
         truncated: frozenset[str] = frozenset(),
+        is_validating: bool = False,
+        insecure: frozenset[str] = frozenset(),
     ) -> None:
         self.records = records
         self.broken = broken or {}
         self.truncated = truncated
+        self.is_validating = is_validating
+        self.insecure = insecure
         self.asked: list[tuple[str, str, str]] = []
 
     def answer(self, query: bytes, transport: str) -> bytes:
@@ -41,6 +49,8 @@ class NameServer:
         [question] = asked.question
         name, kind = question.name.to_text().lower(), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind, transport))
+        if self.is_validating and asked.flags & dns.flags.AD and name not in self.insecure:
+            response.flags |= dns.flags.AD
         if name in self.broken:
             response.set_rcode(self.broken[name])
         elif name in self.truncated and transport == "udp":

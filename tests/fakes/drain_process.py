@@ -10,8 +10,9 @@ import random
 import sys
 
 from fallback_mx.redelivery import Courier, Drain, DrainSettings
-from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect
+from fallback_mx.smtp.dial import DialSettings, connect
 from fallback_mx.smtp.route import NextHop
+from fallback_mx.smtp.tls_policy import TlsPolicy
 from mxqueue import Queue
 from mxqueue.model import RecipientState
 from tests.fakes.clock import Clock

@@ -12,10 +12,11 @@ from typing import Any
 
 from fallback_mx.redelivery import Connect, Courier, Drain, DrainSettings, Reporter
 from fallback_mx.rules.health import Observation
-from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect
-from fallback_mx.smtp.pipeline import Timeouts
+from fallback_mx.smtp.dial import DialSettings, connect
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import Sink
+from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.tls_policy import TlsPolicy
 from mxqueue import BytesContent, Queue
 from mxqueue.errors import QueueError
 from mxqueue.model import Enclosed, Envelope, Filter, LedgerEvent, Message, Recipient, RecipientState

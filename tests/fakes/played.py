@@ -15,13 +15,14 @@ from typing import Any
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.commits import QueueCommits
-from fallback_mx.smtp.dial import DialSettings, TlsPolicy
+from fallback_mx.smtp.dial import DialSettings
 from fallback_mx.smtp.listener import Listener, ListenerSettings, Route
 from fallback_mx.smtp.passage import PassageSettings
-from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.ports import open_ports
-from fallback_mx.smtp.route import NextHop
+from fallback_mx.smtp.route import Destination, NextHop
 from fallback_mx.smtp.sink import Answer, Sink, SinkSession
+from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.tls_policy import TlsPolicy
 from mxqueue import Envelope, LedgerEvent, Queue
 
 PATIENT = Timeouts(5, 5, 5, 5, 5, 5, 1)
@@ -161,7 +162,7 @@ class Scene:
     def lead_to(self, port: int, second: int | None = None) -> None:
         """The primaries are on this port, or the second on another."""
         main, other = (
-            PassageSettings(self._dial, (NextHop("127.0.0.1", each),), **self._bounds)
+            PassageSettings(self._dial, Destination((NextHop("127.0.0.1", each),)), **self._bounds)
             for each in (port, second or port)
         )
         self.listener.configure(replace(self._settings, passages={"main": main, "second": other}))

@@ -227,6 +227,13 @@ class Postfix:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def change(self, **settings: str) -> None:
+        """Other settings, in force when this returns."""
+        self.settings |= settings
+        self._write_main_cf()
+        self.stop()
+        self.start()
+
     def end_of_outage(self) -> None:
         """Mail may go out again; what was deferred waits for `postqueue -f`."""
         self.settings["defer_transports"] = ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from fallback_mx.smtp.sink import Script, Sink, SinkMessage
+from fallback_mx.smtp.sink import EXTENSIONS, Script, Sink, SinkMessage
 from tests.fakes.loop_thread import LoopThread
 from tests.fakes.ports import free_port
 
@@ -14,9 +14,14 @@ from tests.fakes.ports import free_port
 class FakePrimary:
     """A Sink that a test starts (`answer`) and stops (`go_away`) at will, always on the same port."""
 
-    def __init__(self, replies: Mapping[str, Script] | None = None, extensions: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        replies: Mapping[str, Script] | None = None,
+        extensions: tuple[str, ...] = EXTENSIONS,
+        sink: Sink | None = None,
+    ) -> None:
         self._thread = LoopThread()
-        self.sink = Sink(replies=replies) if extensions is None else Sink(replies=replies, extensions=extensions)
+        self.sink = sink or Sink(replies=replies, extensions=extensions)
         self.port = free_port()
         self.answer()
 

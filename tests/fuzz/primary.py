@@ -17,10 +17,12 @@ from enum import Enum, auto
 from typing import Any
 
 from fallback_mx.rules.disposition import NoConnection
-from fallback_mx.smtp.courier import Greeting
 from fallback_mx.smtp.dial import DialSettings, Line
+from fallback_mx.smtp.offered import Greeting
 from fallback_mx.smtp.passage import Crowded, Passage, PassageSettings, Way
-from fallback_mx.smtp.pipeline import Pipeline, Timeouts
+from fallback_mx.smtp.pipeline import Pipeline
+from fallback_mx.smtp.route import Destination
+from fallback_mx.smtp.steps import Timeouts
 
 TIMEOUTS = Timeouts(command=3.0, data=3.0, block=3.0, final=3.0, quit=1.0)
 EXTENSIONS = frozenset({"8bitmime", "dsn", "pipelining", "size", "smtputf8"})
@@ -63,7 +65,7 @@ class Primary(Passage):
     """The way to it, too."""
 
     def __init__(self, acts: Sequence[Does]) -> None:
-        super().__init__(PassageSettings(DialSettings("mx2.test")), look=lambda: None, dial=self._answer)
+        super().__init__(PassageSettings(DialSettings("mx2.test"), Destination()), look=lambda: None, dial=self._answer)
         self.kept: list[Kept] = []
         self.connections: list[_Connection] = []
         self._acts = deque(acts)

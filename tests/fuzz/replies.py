@@ -10,8 +10,9 @@ import asyncio
 from typing import Any
 
 from fallback_mx.rules.disposition import Reply
-from fallback_mx.smtp.pipeline import Pipeline, Step, Timeouts
+from fallback_mx.smtp.pipeline import Pipeline
 from fallback_mx.smtp.replies import MAX_LINE_OCTETS, MAX_REPLY_OCTETS, MAX_TEXT
+from fallback_mx.smtp.steps import Step, Timeouts
 from tests.fuzz.play import the_loop
 from tests.fuzz.script import Script
 
@@ -21,6 +22,9 @@ COMMANDS = (
     (Step.CONTENT, Step.MAIL, Step.RCPT, Step.DATA),
     (Step.RSET, Step.MAIL),
     (Step.QUIT,),
+    (Step.BANNER,),
+    (Step.XFORWARD, Step.MAIL, Step.RCPT, Step.DATA),
+    (Step.CHUNK, Step.CHUNK, Step.LAST_CHUNK, Step.RSET, Step.MAIL, Step.RCPT),
     (),
 )
 

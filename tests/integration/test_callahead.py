@@ -13,10 +13,11 @@ import pytest
 from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.callahead import TIMEOUTS, Answers, CallAhead, CallAheadSettings
-from fallback_mx.smtp.dial import DialSettings, Line, TlsPolicy, open_first
-from fallback_mx.smtp.pipeline import Timeouts
+from fallback_mx.smtp.dial import DialSettings, Line, open_first
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import EXTENSIONS, Act, Sink, SinkSession
+from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.tls_policy import TlsPolicy
 from tests.fakes.virtual_time import run as run_in_virtual_time
 
 NOBODY = "550 5.1.1 no such user"

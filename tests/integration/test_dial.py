@@ -11,11 +11,12 @@ import trustme
 import uvloop
 
 from fallback_mx.rules.disposition import NoConnection, Reply
-from fallback_mx.smtp.courier import Greeting
-from fallback_mx.smtp.dial import DialSettings, TlsPolicy, connect, connect_first
-from fallback_mx.smtp.pipeline import Timeouts
+from fallback_mx.smtp.dial import DialSettings, connect, connect_first
+from fallback_mx.smtp.offered import Greeting
 from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import Act, Answer, Sink
+from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.tls_policy import TlsPolicy
 from tests.fakes.parcels import TRACE, MemoryParcel
 from tests.fakes.raw_server import Talk, black_hole, closed_port, raw_server
 
@@ -132,6 +133,24 @@ def _phase_with(talk: Talk) -> str:
             return caught.value.phase
 
     return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        {"banner": b"220 sink.test\r\n250-sink.test\r\n250 EVIL\r\n", "ehlo": "550 Go away"},
+        {"ehlo": b"250-sink.test\r\n250 STARTTLS\r\n220 Go on\r\n"},
+        {"banner": b"354 Go on\r\n"},
+    ],
+    ids=["with the greeting", "with the answer to EHLO", "no answer"],
+)
+def test_a_reply_that_comes_too_early_is_never_taken_for_the_next_ones(replies: dict[str, Answer]) -> None:
+    """FAULTS 20."""
+    sink = Sink(replies=replies)
+    error = failure(sink, plain(TlsPolicy.OPPORTUNISTIC))
+    assert error.phase in {"banner", "ehlo"}
+    assert "a reply that nothing asked for" in error.detail or "is no reply to the greeting" in error.detail
+    assert sink.messages == []
 
 
 def test_control_characters_of_a_server_are_escaped() -> None:
@@ -257,6 +276,7 @@ def test_replies_sent_together_with_the_one_to_starttls_are_thrown_away() -> Non
     """FAULTS 29, our side: what came in clear must not be taken for the first replies under TLS."""
     sink = Sink(tls=server_context("127.0.0.1"), replies={"starttls": b"220 Go on\r\n250-evil.test\r\n250 EVIL\r\n"})
     met = greeting(sink, plain(TlsPolicy.OPPORTUNISTIC))
+    assert met.tls is not None
     assert "evil" not in met.extensions
 
 

@@ -18,8 +18,12 @@ from fallback_mx.outages.schema import MIGRATIONS
 from fallback_mx.outages.spans import Span
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.sla.intervals import Interval
-from fallback_mx.smtp.probe import ProbeTimeouts, probe
+from fallback_mx.smtp.dial import DialSettings, open_first
+from fallback_mx.smtp.probe import probe
+from fallback_mx.smtp.route import NextHop
 from fallback_mx.smtp.sink import Sink
+from fallback_mx.smtp.steps import Timeouts
+from fallback_mx.smtp.tls_policy import TlsPolicy
 from mxqueue import Queue
 from mxqueue.migrate import QUEUE
 from tests.fakes import virtual_time
@@ -686,7 +690,8 @@ def test_a_real_outage_is_seen_told_and_recorded(tmp_path: Path) -> None:
         port = sink.port
 
         async def look() -> Observation:
-            return await probe("127.0.0.1", port, timeouts=ProbeTimeouts(connect=20), hello_name="mx2.test")
+            dial = DialSettings("mx2.test", tls=TlsPolicy.NONE, timeouts=Timeouts(connect=20))
+            return await probe(lambda: open_first([NextHop("127.0.0.1", port)], dial))
 
         log = OutageLog(queue.writer.submit, queue.read, "mx2")
         monitor = Monitor(

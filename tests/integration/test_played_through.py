@@ -11,8 +11,8 @@ import pytest
 from fallback_mx.rules.admission import WhenUp
 from fallback_mx.rules.health import State
 from fallback_mx.smtp.listener import Route
-from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.sink import EXTENSIONS, Act, Answer, Sink, SinkSession
+from fallback_mx.smtp.steps import Timeouts
 from mxqueue import LedgerEvent
 from tests.fakes.played import TWO, Play, Scene, in_turn, until
 from tests.fakes.raw_server import closed_port

@@ -16,8 +16,9 @@ from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.service.primaries import Primaries
 from fallback_mx.service.reports import SETTINGS, Reports
 from fallback_mx.smtp.dial import DialSettings, TlsPolicy
+from fallback_mx.smtp.ourselves import Ourselves
 from fallback_mx.smtp.postman import Postman
-from fallback_mx.smtp.route import MxRoute, Ourselves
+from fallback_mx.smtp.route import MxRoute
 from fallback_mx.smtp.sink import Sink
 from fallback_mx.web.metrics import Metrics
 from mxqueue import BytesContent, Envelope, Filter, Queue, RecipientState

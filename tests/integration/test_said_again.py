@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
-from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.sink import Act, Answer, Sink, SinkSession
+from fallback_mx.smtp.steps import Timeouts
 from mxqueue import LedgerEvent
 from tests.fakes.played import LETTER, TWO, Client, Play, Scene, in_turn, until
 

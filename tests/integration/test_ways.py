@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from fallback_mx.smtp.pipeline import Timeouts
 from fallback_mx.smtp.sink import Answer, Sink, SinkSession
+from fallback_mx.smtp.steps import Timeouts
 from tests.fakes.played import LETTER, Client, Play, Scene, until
 
 BUSY = "451 4.3.2 The primary mail server is up, please use it"

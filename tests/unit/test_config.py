@@ -54,7 +54,7 @@ def test_text_becomes_durations_and_octets(written):
 
 
 def test_domains_are_compared_in_one_form(written):
-    text = '[[primary]]\nname = "main"\ndomains = ["Example.ORG.", "MÜLLER.example", "straße.example"]\n'
+    text = PRIMARY.replace('"example.org"', '"Example.ORG.", "MÜLLER.example", "straße.example"')
     domains = load(written(text), environ={}).primaries[0].domains
     assert domains == ("example.org", "xn--mller-kva.example", "xn--strae-oqa.example")
 
@@ -321,12 +321,52 @@ PRIMARY_MISTAKES = [
     ("greylist = 5", 'primary[0].greylist: is a number without a unit: 5; '
      'write a duration in quotes, for example "5s"'),
     ('tls = "yes"', 'primary[0].tls: "yes" is not known here; '
-     'write "opportunistic", "none", "require" or "verify"'),
+     'write "opportunistic", "none", "require", "verify" or "dane"'),
     ('on_refusal = "drop"', 'primary[0].on_refusal: "drop" is not known here; write "hold", "bounce" or "discard"'),
     ('on_expiry = 5', 'primary[0].on_expiry: 5 is not known here; write "hold", "bounce" or "discard"'),
     ("fall = 0", "primary[0].fall: 0 is too small; write 1 or more"),
     ("rise = 1.5", "primary[0].rise: 1.5 is not a whole number; write rise = 2"),
     ('hostname = "mail"', "primary[0].hostname: is not a key of [[primary]]; write it under [server]"),
+    ('hosts = "a.example.org"', 'primary[0].hosts: "a.example.org" is not a list; '
+     'write hosts = ["a.example.org", "b.example.org:2525"]'),
+    ('hosts = ["a.example.org"]',
+     "primary[0].hosts: host is set too; write one of them: hosts takes the first place for host"),
+    ('address_family = "IPv4"', 'primary[0].address_family: "IPv4" is not known here; '
+     'write "any", "ipv4", "ipv6", "prefer-ipv4" or "prefer-ipv6"'),
+    ('source_address = "192.0.2.2"',
+     'primary[0].source_address: "192.0.2.2" is not a list; write source_address = ["192.0.2.2"]'),
+    ('source_address = ["eth0"]', 'primary[0].source_address[0]: "eth0" is not an address; '
+     'write an address of this machine, such as "192.0.2.2"'),
+    ('source_address = ["0.0.0.0"]', 'primary[0].source_address[0]: "0.0.0.0" is no address to come from; '
+     "write an address of this machine, or take it out"),
+    ('source_address = ["192.0.2.2", "192.0.2.3"]',
+     "primary[0].source_address: has 2 IPv4 addresses; write one of each family at most"),
+    ('source_address = ["2001:db8::2"]\naddress_family = "ipv4"',
+     'primary[0].address_family: is "ipv4", and source_address is IPv6; '
+     "write the family of source_address, or take one of them out"),
+    ('tls_name = "mail.example.org"', 'primary[0].tls_name: is set, and tls is "opportunistic": '
+     'it would not be looked at; write tls = "verify", or take it out'),
+    ('tls = "dane"\ntls_ca_file = "/ca.pem"', 'primary[0].tls_ca_file: is set, and tls is "dane": '
+     'it would not be looked at; write tls = "verify", or take it out'),
+    ('tls = "verify"\ntls_name = "10.0.0.1"', 'primary[0].tls_name: "10.0.0.1" is not a host name: '
+     'it is an address, not a name; write a name such as "mx2.example.org"'),
+    ('tls = "verify"\ntls_pins = ["AB:CD"]', 'primary[0].tls_pins[0]: "AB:CD" is not a pin; '
+     "write sha256/ and the base64 of the SHA-256 of the public key, as the log shows it when no pin matches"),
+    ('tls = "verify"\ntls_pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]\ntls_ca_file = "/ca.pem"',
+     "primary[0].tls_ca_file: is set, and tls_pins too: a pinned key needs no authority; take one of them out"),
+    ('username = "backup"',
+     "primary[0].password_file: is missing while username is set; write both, or neither"),
+    ('password_file = "/password"',
+     "primary[0].username: is missing while password_file is set; write both, or neither"),
+    ('password = "geheim"', "primary[0].password: is not a key of [[primary]]; did you mean password_file?"),
+    ('username = "backup"\npassword_file = "/password"\ntls = "none"',
+     'primary[0].tls: is "none" while username is set: the password is not sent in clear to another machine; '
+     'write tls = "require", or better "verify"'),
+    ('username = "backup"\npassword_file = "/password"\nannounce_client = "xclient"',
+     'primary[0].announce_client: is "xclient" while username is set: XCLIENT begins the session anew, '
+     'without the login; write "xforward", or let the primary know us by our address'),
+    ("announce_client = true", 'primary[0].announce_client: true is not known here; '
+     'write "none", "xforward" or "xclient"'),
     ("max_recipients = 5", "primary[0].max_recipients: is not a key of [[primary]]; write it under [server]"),
 ]  # fmt: skip
 
@@ -403,6 +443,90 @@ def test_a_mistake_in_the_domains_is_named_with_its_remedy(written, domains, pro
 def test_a_mistake_in_the_host_is_named_with_its_remedy(written, host, problem):
     text = f'[[primary]]\nname = "main"\ndomains = ["example.org"]\nhost = "{host}"\n'
     assert problems_of(written(text)) == [f"primary[0].host: {problem}"]
+
+
+NO_HOST = '[[primary]]\nname = "main"\ndomains = ["example.org"]\n'
+
+
+@pytest.mark.parametrize(
+    ("hosts", "problem"),
+    [
+        ('"a.example.org:0"', 'hosts[0]: "a.example.org:0" has a port that there is not; write a port from 1 to 65535'),
+        ('"a.example.org", "a.example.org:25"', 'hosts[1]: "a.example.org" port 25 stands twice; write it once'),
+        ('"a.example.org", ""',
+         'hosts[1]: is empty; write a name such as "mail.example.org", or leave the key out to go by MX records'),
+        ('"0.0.0.0:25"', 'hosts[0]: "0.0.0.0" is no address to connect to; '
+         "write the primary's own name or address"),
+        ("25", 'hosts[0]: 25 is not text; write text in double quotes, for example "mail.example.org"'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_hosts_is_named_with_its_remedy(written, hosts, problem):
+    assert problems_of(written(f"{NO_HOST}hosts = [{hosts}]\n")) == [f"primary[0].{problem}"]
+
+
+def test_hosts_have_ports_of_their_own_or_that_of_the_primary(written):
+    text = NO_HOST + 'hosts = ["a.example.org", "B.example.org:2525", "192.0.2.1", "2001:db8::1", "[2001:db8::1]:24"]\n'
+    config = load(written(text + "port = 26\n"), environ={})
+    assert config.primaries[0].next_hosts == (
+        Endpoint("a.example.org", 26),
+        Endpoint("b.example.org", 2525),
+        Endpoint("192.0.2.1", 26),
+        Endpoint("2001:db8::1", 26),
+        Endpoint("2001:db8::1", 24),
+    )
+    assert config.shown()["primary"][0]["hosts"][1:] == [
+        "b.example.org:2525", "192.0.2.1", "2001:db8::1", "[2001:db8::1]:24"
+    ]  # fmt: skip
+
+
+def test_one_host_is_the_only_one_and_none_is_by_mx(written):
+    assert load(written(PRIMARY), environ={}).primaries[0].next_hosts == (Endpoint("mail.example.org", 25),)
+    assert load(written(NO_HOST), environ={}).primaries[0].next_hosts == ()
+
+
+def test_several_domains_without_a_host_are_refused_since_each_has_an_mx_of_its_own(written):
+    text = NO_HOST.replace('"example.org"', '"example.org", "example.net"')
+    assert problems_of(written(text)) == [
+        "primary[0].domains: are 2, and there is no host: the MX records of each may lead elsewhere; "
+        'write host = "mail.example.org" if one server has them all, else a [[primary]] for each domain'
+    ]
+    assert load(written(text + 'hosts = ["a.example.org"]\n'), environ={})
+
+
+def test_dane_wants_the_name_of_a_host(written):
+    text = NO_HOST + 'hosts = ["a.example.org", "192.0.2.1"]\ntls = "dane"\n'
+    assert problems_of(written(text)) == [
+        'primary[0].hosts[1]: "192.0.2.1" is an address, and tls is "dane": TLSA records belong to names; '
+        "write the name of the host"
+    ]
+
+
+def test_a_password_may_go_in_clear_to_this_very_machine(written):
+    login = 'port = 2626\nusername = "x"\npassword_file = "/p"\ntls = "none"\n'
+    assert load(written(PRIMARY.replace("mail.example.org", "127.0.0.1") + login), environ={})
+    [problem] = problems_of(written(NO_HOST + login))
+    assert problem.startswith('primary[0].tls: is "none" while username is set')
+
+
+def test_one_of_several_hosts_that_is_ourselves_is_refused(written):
+    text = f'[server]\nhostname = "mx2.example.org"\n{NO_HOST}hosts = ["a.example.org", "mx2.example.org"]\n'
+    assert problems_of(written(text)) == [
+        'primary[0].hosts[1]: "mx2.example.org" port 25 is where this service itself listens; '
+        "write the name or address of the primary"
+    ]
+
+
+def test_how_a_primary_is_reached_is_written_back_as_it_stood(written):
+    text = NO_HOST + (
+        'hosts = ["a.example.org", "b.example.org:2525"]\nsource_address = ["192.0.2.2", "2001:DB8::2"]\n'
+        'address_family = "prefer-ipv6"\ntls = "verify"\ntls_name = "mail.example.org"\n'
+        'tls_pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]\nusername = "backup"\n'
+        'password_file = "/etc/password"\nannounce_client = "xforward"\n'
+    )
+    config = load(written(text), environ={})
+    shown = config.shown()
+    assert shown["primary"][0]["source_address"] == ["192.0.2.2", "2001:db8::2"]
+    assert load(written(_as_toml(shown)), environ={}) == config
 
 
 @pytest.mark.parametrize("name", ["", "  ", " main", "two\\nlines", "x" * 65])
