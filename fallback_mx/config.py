@@ -41,6 +41,7 @@ from fallback_mx.config_fields import (
     Patience,
     Port,
     ReturnOrOff,
+    ServerOrNone,
     Size,
     SizeOrZero,
     StorageUrl,
@@ -52,7 +53,7 @@ from fallback_mx.config_next_hops import NextHostField, PinField, SourceAddress
 from fallback_mx.config_problems import ConfigError, Problem, Section
 from fallback_mx.config_unfit import quoted
 
-__all__ = ["Config", "ConfigError", "Endpoint", "Http", "Primary", "Problem", "Server", "Storage", "load"]
+__all__ = ["Bounces", "Config", "ConfigError", "Endpoint", "Http", "Primary", "Problem", "Server", "Storage", "load"]
 
 # What a container or a trial sets without a file of its own. Empty means not set.
 ENVIRONMENT = {
@@ -119,6 +120,12 @@ class Http(_Table):
     listen: ListenOrNone = Field(default=Endpoint("127.0.0.1", 8025), examples=["127.0.0.1:8025"])
 
 
+class Bounces(_Table):
+    """Reports to senders. `smarthost` is None where each goes to the exchangers of its sender's domain."""
+
+    smarthost: ServerOrNone = Field(default=None, examples=["smtp.example.org:25"])
+
+
 class Primary(_Table):
     """A mail server that we stand in for. Without `host` and `hosts` its next hops are found by MX."""
 
@@ -149,10 +156,11 @@ class Primary(_Table):
     username: Text | None = Field(default=None, examples=["fallback-mx"])
     password_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/password"])
     announce_client: Literal["none", "xforward", "xclient"] = Field(default="none", examples=["none"])
-    on_refusal: Literal["hold", "discard"] = Field(default="hold", examples=["hold"])
-    on_expiry: Literal["hold", "discard"] = Field(default="hold", examples=["hold"])
+    on_refusal: Literal["hold", "bounce", "discard"] = Field(default="hold", examples=["hold"])
+    on_expiry: Literal["hold", "bounce", "discard"] = Field(default="hold", examples=["hold"])
     lifetime: Duration = Field(default=timedelta(days=30), examples=["30d"])
     recovery_guard: DurationOrZero = Field(default=timedelta(minutes=15), examples=["15m"])
+    retain_delivered: DurationOrZero = Field(default=timedelta(0), examples=["24h"])
     unknown_recipients: Literal["accept", "defer", "refuse"] = Field(default="accept", examples=["accept"])
     recipients_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/recipients"])
     recipients_command: Command | None = Field(default=None, examples=[["/usr/local/bin/list-recipients"]])
@@ -179,6 +187,7 @@ class Config(_Table):
     server: Server = Field(default_factory=Server)
     storage: Storage = Field(default_factory=Storage)
     http: Http = Field(default_factory=Http)
+    bounces: Bounces = Field(default_factory=Bounces)
     primaries: tuple[Primary, ...] = Field(alias="primary")
 
     @classmethod
@@ -194,8 +203,9 @@ class Config(_Table):
 SERVER = Section("[server]", Server)
 STORAGE = Section("[storage]", Storage)
 HTTP = Section("[http]", Http)
+BOUNCES = Section("[bounces]", Bounces)
 PRIMARY = Section("[[primary]]", Primary)
-SECTIONS = (SERVER, STORAGE, HTTP, PRIMARY)
+SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, PRIMARY)
 
 
 def load(
@@ -215,6 +225,7 @@ def load(
     server = _table(raw.get("server", {}), "server", SERVER, problems)
     storage = _table(raw.get("storage", {}), "storage", STORAGE, problems)
     http = _table(raw.get("http", {}), "http", HTTP, problems)
+    bounces = _table(raw.get("bounces", {}), "bounces", BOUNCES, problems)
     tables = _primary_tables(raw, problems)
     primaries = [_table(table, f"primary[{index}]", PRIMARY, problems) for index, table in enumerate(tables)]
     problems += config_checks.of_certificate(raw)
@@ -225,9 +236,11 @@ def load(
         problems += config_checks.of_listeners(server.listen, http.listen if http else None)
         problems += config_checks.of_lists(server.dnsbl)
         problems += config_checks.of_loops(tables, server.hostname, server.listen)
+        smarthost = bounces.smarthost if bounces else None
+        problems += config_checks.of_smarthost(smarthost, server.hostname, server.listen)
     if problems:
         raise ConfigError(path, [_with_origin(problem, origins) for problem in problems])
-    return Config(server=server, storage=storage, http=http, primary=tuple(primaries))
+    return Config(server=server, storage=storage, http=http, bounces=bounces, primary=tuple(primaries))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from fallback_mx.config_unfit import quoted
 from fallback_mx.domains import normalised
 from fallback_mx.durations import format_duration, parse_duration
 
+# As in rules/bouncing.py.
+REPORTS = "reports"
 Tables = Sequence[Mapping[str, Any]]
 
 
@@ -38,6 +40,9 @@ def of_primaries(tables: Tables) -> list[Problem]:
     owners: dict[str, int] = {}
     for index, table in enumerate(tables):
         name = table.get("name")
+        if name == REPORTS:
+            wrong = f"{quoted(name)} is what the queue calls reports to senders"
+            problems.append(Problem(f"primary[{index}].name", wrong, "write another name"))
         if isinstance(name, str) and names.setdefault(name, index) != index:
             wrong = f"{quoted(name)} is already the name of primary[{names[name]}]"
             problems.append(Problem(f"primary[{index}].name", wrong, "write another name"))
@@ -139,6 +144,17 @@ def of_loops(tables: Tables, hostname: str, listen: Sequence[Endpoint]) -> list[
                 write = "write the name or address of the primary"
                 problems.append(Problem(f"primary[{index}].{name}", wrong, write))
     return problems
+
+
+def of_smarthost(smarthost: Endpoint | None, hostname: str, listen: Sequence[Endpoint]) -> list[Problem]:
+    """A smarthost that is this very service: it takes no mail for strangers."""
+    if smarthost is None:
+        return []
+    ours = [endpoint for endpoint in listen if endpoint.port == smarthost.port]
+    if not any(_reaches(smarthost.host, hostname, endpoint) for endpoint in ours):
+        return []
+    wrong = f"{quoted(str(smarthost))} is where this service itself listens"
+    return [Problem("bounces.smarthost", wrong, "write the name and port of another mail server")]
 
 
 def _reaches(host: str, hostname: str, endpoint: Endpoint) -> bool:

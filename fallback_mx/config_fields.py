@@ -201,6 +201,20 @@ def _endpoint_or_none(value: Any) -> Endpoint | None:
     return None if value == "" else _endpoint(value, USUAL_HTTP)
 
 
+USUAL_SMARTHOST = Endpoint("smtp.example.org", 25)
+
+
+def _server_or_none(value: Any) -> Endpoint | None:
+    """Another server, and no address to listen on."""
+    if value == "":
+        return None
+    endpoint = _endpoint(value, USUAL_SMARTHOST)
+    address = address_of(endpoint.host)
+    if endpoint.port == 0 or (address is not None and address.is_unspecified):
+        raise unfit(f"{quoted(value)} is no server to connect to", f'write its name and port: "{USUAL_SMARTHOST}"')
+    return endpoint
+
+
 def _word(value: Any) -> str:
     text = text_of(value, "/usr/local/bin/list-recipients")
     if not text or "\0" in text:
@@ -266,6 +280,11 @@ Network = Annotated[AnyNetwork, PlainValidator(_network), PlainSerializer(_netwo
 ListenOrNone = Annotated[
     Endpoint | None,
     PlainValidator(_endpoint_or_none),
+    PlainSerializer(lambda endpoint: str(endpoint or ""), return_type=str),
+]
+ServerOrNone = Annotated[
+    Endpoint | None,
+    PlainValidator(_server_or_none),
     PlainSerializer(lambda endpoint: str(endpoint or ""), return_type=str),
 ]
 CountOrZero = Annotated[StrictInt, Field(ge=0, le=100_000)]

@@ -211,6 +211,18 @@ def failed(queue_id: str, *, primary: str, forward_path: str, reply: str) -> Non
     _log.warning("failed", **_attempt(queue_id, primary, forward_path, reply))
 
 
+def reported(queue_id: str, *, report_id: str, route: str, forward_path: str) -> None:
+    """The sender of mail that is given up is told: the report is in the queue under an id of its own."""
+    _log.info(
+        "reported",
+        id=queue_id,
+        report=report_id,
+        route=route,
+        recipient_domain=_domain(forward_path),
+        to=_person(forward_path),
+    )
+
+
 def expired(primary: str, *, recipients: int, action: str) -> None:
     """Mail on this route outlived its lifetime; `action` is what became of it (expired, held)."""
     _log.warning("expired", primary=primary, recipients=recipients, action=action)

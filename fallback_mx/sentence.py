@@ -65,6 +65,10 @@ def _of_mail(status: Status) -> list[str]:
     arrivals = [at for at in oldest if at is not None]
     if arrivals:
         parts.append(f"oldest {duration(status.as_of - min(arrivals))}")
+    if status.reports.messages:
+        held_reports = status.reports.held_messages
+        of_them = f", {held_reports} of them held" if held_reports else ""
+        parts.append(f"{counted(status.reports.messages, 'report')} to senders{of_them}")
     for stray in strays:
         waiting = stray.queued.messages
         parts.append(f"{counted(waiting, 'message')} for {stray.name}, which is not in the configuration")

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fallback_mx.outages.spans import Span, Watch, state_on_record
+from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.rules.health import Observation, State
 from fallback_mx.sla.intervals import Interval
 from fallback_mx.visible import impersonal
@@ -74,12 +75,14 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything, as of one moment; `uptime` is this month's so far, `outages` those that reach into it."""
+    """Everything, as of one moment; `uptime` is this month's so far, `outages` those that reach into it, `reports` what
+    waits for senders elsewhere."""
 
     as_of: datetime
     primaries: tuple[Primary, ...]
     outages: tuple[Span, ...]
     uptime: Mapping[str, Uptime]
+    reports: Queued = Queued()
 
 
 def patience(interval: timedelta) -> timedelta:
@@ -104,6 +107,7 @@ def read_status(queue: Queue, log: OutageLog, gaps: Mapping[str, timedelta], now
     figuring = {name: log.uptime(name, month) for name in gaps}
     spans = listing.result()
     queued = _queued(counting.result())
+    reports = queued.pop(REPORTS, Queued())
     primaries = [
         _on_record(name, gap, [span for span in spans if span.primary == name], watching[name].result(), now)
         for name, gap in gaps.items()
@@ -114,6 +118,7 @@ def read_status(queue: Queue, log: OutageLog, gaps: Mapping[str, timedelta], now
         primaries=tuple(replace(one, queued=queued.get(one.name, Queued())) for one in [*primaries, *strays]),
         outages=tuple(span for span in spans if span.confirmed_at is not None),
         uptime={name: future.result() for name, future in figuring.items()},
+        reports=reports,
     )
 
 
@@ -188,6 +193,7 @@ def as_json(status: Status, text: str) -> dict[str, Any]:
         "primaries": [_primary_json(primary) for primary in status.primaries],
         "outages": [span_json(span) for span in status.outages],
         "uptime": {name: uptime_json(uptime) for name, uptime in status.uptime.items()},
+        "reports": {"messages": status.reports.messages, "held_messages": status.reports.held_messages},
     }
 
 

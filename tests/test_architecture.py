@@ -38,12 +38,14 @@ MAY_IMPORT = {
     "sentence": {"rules", "sla", "status"},
     "web": {"mxqueue", "rules", "sla"},
     "accepting": {"mxqueue", "rules", "smtp"},
+    "rescue": {"mxqueue", "smtp"},
+    "bounces": {"mxqueue", "rules"},
     "config": set(),
-    "service": {"accepting", "config", "monitor", "mxqueue", "outages", "recipients", "redelivery", "rules", "sentence",
-                "sla", "smtp", "status", "web"},
+    "service": {"accepting", "bounces", "config", "monitor", "mxqueue", "outages", "recipients", "redelivery", "rules",
+                "sentence", "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"config", "demo", "mxqueue", "outages", "recipients", "rules", "sentence", "service", "sla", "smtp",
-            "status"},
+    "cli": {"bounces", "config", "demo", "mxqueue", "outages", "recipients", "rescue", "rules", "sentence", "service",
+            "sla", "smtp", "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
@@ -159,6 +161,11 @@ def test_sql_is_known_to_the_queue_and_the_records_beside_it_and_the_check_of_it
 
 def test_ldap_is_known_to_the_one_source_that_needs_it():
     assert importers_of("ldap3") == {"fallback_mx.recipients.directory"}
+
+
+@pytest.mark.parametrize("library", ["dkim", "spf"])
+def test_who_vouches_for_a_sender_is_known_to_the_part_of_bounces_alone(library):
+    assert {part_of(module) for module in importers_of(library)} == {"bounces"}
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from fallback_mx.durations import parse_duration
+from fallback_mx.durations import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from mxqueue.model import Filter
@@ -35,11 +35,16 @@ class Selection:
     state: tuple[str, ...] = ()
     older: str | None = None
     newer: str | None = None
+    larger: str | None = None
+    reply: str | None = None
 
     def filter(self, now: datetime, ids: Sequence[str] = ()) -> Filter:
         """As the queue wants it. Raises click.UsageError for a value that cannot be meant."""
         from mxqueue.model import LIVE_STATES, Filter, RecipientState
 
+        before, after = _ago("--older", self.older, now), _ago("--newer", self.newer, now)
+        # What a primary has lost is what it got lately, however long it had waited here.
+        of_delivery = set(self.state) == {"delivered"}
         return Filter(
             ids=tuple(ids),
             route=self.primary,
@@ -47,8 +52,12 @@ class Selection:
             sender="" if self.sender == "<>" else self.sender,
             recipient=self.recipient,
             states=frozenset(RecipientState(state) for state in self.state) or LIVE_STATES,
-            arrived_before=_ago("--older", self.older, now),
-            arrived_after=_ago("--newer", self.newer, now),
+            arrived_before=None if of_delivery else before,
+            arrived_after=None if of_delivery else after,
+            delivered_before=before if of_delivery else None,
+            delivered_after=after if of_delivery else None,
+            larger_than=_size("--larger", self.larger),
+            reply=self.reply,
         )
 
 
@@ -71,6 +80,15 @@ def _ago(option: str, text: str | None, now: datetime) -> datetime | None:
         raise click.UsageError(f"{option} {text} is not a duration. Write one such as 30s, 10m, 2h or 3d.") from None
 
 
+def _size(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError:
+        raise click.UsageError(f"{option} {text} is not a size. Write one such as 500kB, 10MB or 1GB.") from None
+
+
 def filter_options(command: F) -> F:
     """The filters, as one argument `selection`."""
 
@@ -86,7 +104,9 @@ def filter_options(command: F) -> F:
         click.option("--recipient", metavar="ADDRESS", help="Mail with this recipient."),
         click.option("--state", multiple=True, type=click.Choice(STATES), help="Recipients in this state; repeatable."),
         click.option("--older", metavar="AGE", help="Mail that arrived longer ago than this, such as 2h."),
-        click.option("--newer", metavar="AGE", help="Mail that arrived within this time."),
+        click.option("--newer", metavar="AGE", help="Mail that arrived (--state delivered: was delivered) within it."),
+        click.option("--larger", metavar="SIZE", help="Mail larger than this, such as 10MB."),
+        click.option("--reply", metavar="TEXT", help="The last reply has this text in it, or this code: 550, 5xx."),
     ]
     for option in reversed(options):
         option(wrapped)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fallback_mx.cli import queue_edit
+from fallback_mx.cli import queue_bounce, queue_edit, queue_export, queue_import
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.filters import Selection, filter_options, read_id
 from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option, json_option_of_group
 from fallback_mx.cli.printing import on_terminal, print_json, print_table, say, short
 from fallback_mx.cli.status import read
+from fallback_mx.rules.bouncing import REPORTS
+from fallback_mx.rules.health import State
 from fallback_mx.spoken import octets
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ def queue() -> None:
 
 
 queue_edit.register(queue)
+queue.add_command(queue_bounce.bounce)
+queue.add_command(queue_export.export)
+queue.add_command(queue_import.import_)
 
 
 @queue.command("list")
@@ -153,6 +158,8 @@ def show(queue_id: str, as_json: bool) -> int:
             print_json(message_json(message) | queue_story.details_json(message, ledger))
         else:
             known = {one.name: one.state for one in read(store, settings).primaries if one.is_configured}
+            # Reports go to strangers, whom nobody watches.
+            known[REPORTS] = State.UP
             queue_story.tell(message, ledger, known.get(message.route))
     return DONE
 

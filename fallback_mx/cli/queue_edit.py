@@ -7,21 +7,19 @@ confirmed, not what matches a moment later.
 
 from __future__ import annotations
 
-import os
-import pwd
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fallback_mx.cli.exits import DONE, FAILED, NOTHING_MATCHED, PARTLY_DONE, complain
-from fallback_mx.cli.filters import Selection, filter_options, read_ids
-from fallback_mx.cli.opening import PAGE, opened, walk
+from fallback_mx.cli.filters import Selection, filter_options
+from fallback_mx.cli.meant import actor, meant, pages
+from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, say
 from fallback_mx.spoken import counted, octets
@@ -45,7 +43,12 @@ class Verb:
 VERBS = (
     Verb("hold", "held", "Keep mail from being delivered until it is released.", "--sender spammer@example.net"),
     Verb("release", "released", "Let held mail go on, due at once.", "--primary main --older 10m"),
-    Verb("retry", "made due now", "Make pending mail due now, whatever its backoff.", "--primary main"),
+    Verb(
+        "retry",
+        "made due now",
+        "Make pending mail due now, or deliver once more what is kept.",
+        "--state delivered --newer 6h",
+    ),
     Verb("remove", "removed", "Delete mail for good; the ledger stays.", "--state held --older 30d", asks=True),
 )
 
@@ -59,6 +62,11 @@ class Request:
     wanted: Filter
     reason: str
     as_json: bool
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """What the queue calls them: `retry` of what was delivered is another matter, and wants to be asked for."""
+        return (self.verb.name, "redeliver") if self.verb.name == "retry" else (self.verb.name,)
 
 
 def register(group: click.Group) -> None:
@@ -87,7 +95,7 @@ def _command(verb: Verb) -> click.Command:
     ) -> int:
         request = Request(
             verb=verb,
-            ids=_meant(ids, selection, everything),
+            ids=meant(ids, selection, everything),
             wanted=selection.filter(datetime.now(UTC)),
             reason=reason,
             as_json=as_json,
@@ -117,49 +125,21 @@ def _help(verb: Verb) -> str:
     """
 
 
-def _meant(given: Sequence[str], selection: Selection, everything: bool) -> list[str] | None:
-    if everything and (given or selection != Selection()):
-        raise click.UsageError("--all goes with neither ids nor filters.")
-    if given:
-        return read_ids(given)
-    if not everything and selection == Selection():
-        raise click.UsageError("Say which messages: ids, a filter such as --primary, or --all.")
-    return None
-
-
-def actor() -> str:
-    """The OS user that runs this, by the user database: the environment can say anything."""
-    user_id = os.getuid()
-    try:
-        return pwd.getpwuid(user_id).pw_name
-    except KeyError:
-        return f"uid {user_id}"
-
-
-def _parts(request: Request) -> Iterator[Filter]:
-    """The filter, or one for each page of ids: a statement takes only so many."""
-    if request.ids is None:
-        yield request.wanted
-        return
-    left = iter(request.ids)
-    while page := tuple(islice(left, PAGE)):
-        yield replace(request.wanted, ids=page)
-
-
 def _run(store: Queue, request: Request) -> int:
     changed, busy = _apply(store, request)
     return _tell(request, changed, busy)
 
 
 def _apply(store: Queue, request: Request) -> tuple[list[str], list[str]]:
-    apply: Callable[[Filter, str, str], Future[Edit]] = getattr(store, request.verb.name)
     changed: list[str] = []
     busy: list[str] = []
-    for part in _parts(request):
-        edit = apply(part, actor(), request.reason).result()
-        changed += edit.changed
-        busy += edit.busy
-    return changed, busy
+    for part in pages(request.wanted, request.ids):
+        for name in request.edits:
+            apply: Callable[[Filter, str, str], Future[Edit]] = getattr(store, name)
+            edit = apply(part, actor(), request.reason).result()
+            changed += edit.changed
+            busy += edit.busy
+    return list(dict.fromkeys(changed)), list(dict.fromkeys(busy))
 
 
 def _dry_run(store: Queue, request: Request) -> int:
@@ -182,21 +162,20 @@ def _matching(store: Queue, request: Request) -> tuple[list[str], list[str], int
     """What the edit would change, what is busy, and the size of the former."""
     from mxqueue import edits
 
-    change: Change = getattr(edits, request.verb.name.upper())
     now = datetime.now(UTC)
-    free: list[str] = []
-    busy: list[str] = []
-    size = 0
-    for part in _parts(request):
-        states = part.states & change.sources
-        for message in walk(store, replace(part, states=states)) if states else ():
-            leases = (one.lease_until for one in message.recipients if one.state in states)
-            if any(until is not None and until > now for until in leases):
-                busy.append(message.id)
-            else:
-                free.append(message.id)
-                size += message.size
-    return free, busy, size
+    free: dict[str, int] = {}
+    busy: dict[str, None] = {}
+    for part in pages(request.wanted, request.ids):
+        for name in request.edits:
+            change: Change = getattr(edits, name.upper())
+            states = part.states & change.sources
+            for message in walk(store, replace(part, states=states)) if states else ():
+                leases = (one.lease_until for one in message.recipients if one.state in states)
+                if any(until is not None and until > now for until in leases):
+                    busy[message.id] = None
+                elif not change.again or (message.keep_until is not None and message.keep_until > now):
+                    free[message.id] = message.size
+    return list(free), list(busy), sum(free.values())
 
 
 def _tell(request: Request, changed: list[str], busy: list[str], *, dry: bool = False) -> int:

@@ -32,6 +32,12 @@ _STORY = {
     LedgerEvent.RETRIED: "made due at once",
     LedgerEvent.AMBIGUOUS: "perhaps delivered, the reply was lost",
     LedgerEvent.REFUSED: "a late outcome was not counted",
+    LedgerEvent.KEPT: "kept",
+    LedgerEvent.REDELIVERED: "to be delivered once more",
+    LedgerEvent.FORGOTTEN: "no longer kept",
+    LedgerEvent.EXPORTED: "exported",
+    LedgerEvent.IMPORTED: "imported",
+    LedgerEvent.CONTINUED: "imported again",
 }
 
 
@@ -41,6 +47,8 @@ def tell(message: Message, ledger: Sequence[LedgerRow], state: State | None) -> 
     say(f"{message.id}  {octets(message.size)} for {message.route}")
     say(f"from      {message.reverse_path or '<> (the null reverse-path)'}")
     say(f"arrived   {short(message.arrived_at)}, {duration(age)} ago, at {message.node}")
+    if message.keep_until is not None:
+        say(f"kept      until {short(message.keep_until)}, delivered or not")
     say(f"client    {message.client_address or 'unknown'}, which called itself {message.helo or 'nothing'}")
     click.echo()
     rows = [
@@ -79,6 +87,7 @@ def details_json(message: Message, ledger: Sequence[LedgerRow]) -> dict[str, Any
     return {
         "helo": message.helo,
         "node": message.node,
+        "keep_until": message.keep_until,
         "body": message.body,
         "smtputf8": message.smtputf8,
         "trace": message.trace.decode("utf-8", "backslashreplace"),

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 from fallback_mx.redelivery.feed import Feed, Load
+from fallback_mx.redelivery.giving_up import GivingUp
 from fallback_mx.redelivery.pace import Pace
 from fallback_mx.redelivery.settling import Settled, Settler
-from fallback_mx.redelivery.terms import DrainEvents, DrainSettings
+from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, OnExpiry
 from fallback_mx.rules.backoff import wait
-from fallback_mx.rules.disposition import Delivery, Disposition, Lost, NoConnection, Result, judge, was_served
+from fallback_mx.rules.disposition import Delivery, Disposition, Lost, NoConnection, Reply, Result, judge, was_served
+from fallback_mx.rules.dsn import Failure, Why, without_report
 from fallback_mx.rules.health import Observation
 from mxqueue.model import Message, Outcome, Recipient, RecipientState
 
@@ -62,6 +65,7 @@ class Carrier:
         feed: Feed,
         settler: Settler,
         pace: Pace,
+        giving_up: GivingUp,
         *,
         connect: Connect,
         may_begin: Callable[[], bool],
@@ -76,6 +80,7 @@ class Carrier:
         self._feed = feed
         self._settler = settler
         self._pace = pace
+        self._giving_up = giving_up
         self._connect = connect
         self._may_begin = may_begin
         self._recovered_at = recovered_at
@@ -123,17 +128,18 @@ class Carrier:
             try:
                 delivery = await courier.deliver(load, partial(self._take_into, hand))
             except asyncio.CancelledError:
-                self._on_cut(load, is_ambiguous=courier.is_ambiguous)
+                self._on_cut(load, courier)
                 self._put_back(hand[1:])
                 raise
             except Exception as error:
                 self._events.crashed(error)
-                self._record(load, _lost(load, f"{type(error).__name__} in our own program", courier.is_ambiguous))
+                lost = _lost(load, f"{type(error).__name__} in our own program", courier.is_ambiguous)
+                self._record(load, lost, courier.greeting.host)
                 self._put_back(hand[1:])
                 return
             finally:
                 self._pace.on_wire -= 1
-            self._record(load, delivery)
+            self._record(load, delivery, courier.greeting.host)
             if not courier.is_usable:
                 self._put_back(hand[1:])
                 return
@@ -184,13 +190,14 @@ class Carrier:
 
     # Outcomes ---------------------------------------------------------------------------------------------------
 
-    def _on_cut(self, load: Load, *, is_ambiguous: bool) -> None:
-        if is_ambiguous:
-            self._record(load, _lost(load, "stopped while waiting for the reply to the content", is_ambiguous))
+    def _on_cut(self, load: Load, courier: Courier) -> None:
+        if courier.is_ambiguous:
+            lost = _lost(load, "stopped while waiting for the reply to the content", is_ambiguous=True)
+            self._record(load, lost, courier.greeting.host)
         else:
             self._feed.put_back(load)
 
-    def _record(self, load: Load, delivery: Delivery) -> None:
+    def _record(self, load: Load, delivery: Delivery, host: str) -> None:
         now = self._clock()
         recovered_at = self._recovered_at()
         since = None if recovered_at is None else now - recovered_at
@@ -202,26 +209,55 @@ class Carrier:
         if delivery.untouched:
             self._feed.put_back(load)
             return
-        settled = Settled(load, {}, {})
+        outcomes: dict[int, Outcome] = {}
+        failures: dict[int, Failure] = {}
+        by_position: dict[int, Disposition] = {}
         for recipient, result, disposition in zip(load.message.recipients, delivery.results, dispositions, strict=True):
-            settled.dispositions[recipient.position] = disposition
-            settled.outcomes[recipient.position] = self._outcome(load.message, recipient, result, disposition, now)
-        self._settler.add(settled)
+            outcome = self._outcome(load.message, recipient, result, disposition, now)
+            if isinstance(outcome, Failure):
+                failures[recipient.position] = replace(outcome, remote=host if isinstance(result, Reply) else "")
+            else:
+                outcomes[recipient.position] = outcome
+                by_position[recipient.position] = disposition
+        # The rest does not wait for what a name server has to say: a kill meanwhile would deliver it twice.
+        if outcomes:
+            self._settler.add(Settled(load, outcomes, by_position, is_part=bool(failures)))
+        if failures:
+            self._giving_up.take(load, failures)
 
     def _outcome(
         self, message: Message, recipient: Recipient, result: Result, disposition: Disposition, now: datetime
-    ) -> Outcome:
+    ) -> Outcome | Failure:
+        """A failure where the sender may have to be told."""
         reply = str(result)
+        if disposition is Disposition.RETURNED:
+            return Failure(recipient.forward_path, Why.REFUSED, reply)
         state = _FINAL.get(disposition)
+        if state is RecipientState.DELIVERED and self._settings.retain_delivered:
+            return Outcome(state, reply, keep_until=now + self._settings.retain_delivered)
         if state is not None:
             return Outcome(state, reply)
         is_ambiguous = isinstance(result, Lost) and result.ambiguous
-        delay = wait(recipient.attempts + 1, now - message.arrived_at, self._chance(), self._backoff)
+        is_suspect = disposition is Disposition.SUSPECT
+        age = now - (recipient.waits_since or message.arrived_at)
+        delay = wait(recipient.attempts + 1, age, self._chance(), self._backoff)
         if delay is None:
-            return Outcome(self._settings.on_expiry.state, f"lifetime over: {reply}", ambiguous=is_ambiguous)
-        if disposition is Disposition.SUSPECT:
+            return self._expired(recipient, f"lifetime over: {reply}", is_ambiguous=is_ambiguous, is_suspect=is_suspect)
+        if is_suspect:
             reply += " (not taken as final: the primary has only just come back)"
         return Outcome(RecipientState.PENDING, reply, not_before=now + delay, ambiguous=is_ambiguous)
+
+    def _expired(self, recipient: Recipient, said: str, *, is_ambiguous: bool, is_suspect: bool) -> Outcome | Failure:
+        on_expiry = self._settings.on_expiry
+        if on_expiry is OnExpiry.BOUNCE:
+            # Nobody is told that mail has failed while it may not have.
+            if is_ambiguous:
+                said = without_report(said, "the primary may have the message")
+            elif is_suspect:
+                said = without_report(said, "the primary has only just come back")
+            else:
+                return Failure(recipient.forward_path, Why.EXPIRED, said)
+        return Outcome(on_expiry.state, said, ambiguous=is_ambiguous)
 
 
 _FINAL = {

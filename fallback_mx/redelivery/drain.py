@@ -15,9 +15,10 @@ from datetime import datetime
 
 from fallback_mx.redelivery.carrier import Carrier, Connect
 from fallback_mx.redelivery.feed import Feed
+from fallback_mx.redelivery.giving_up import GivingUp
 from fallback_mx.redelivery.pace import Pace
 from fallback_mx.redelivery.settling import Settler
-from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, DrainStatus
+from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, DrainStatus, OnExpiry, Reporter
 from fallback_mx.rules.health import Observation
 from mxqueue import Queue
 from mxqueue.errors import QueueError
@@ -32,7 +33,7 @@ class Drain:
     """Drains one route. Made in a running event loop; `wake` and `stop` are called in it.
 
     `may_deliver` is the gate (the primary is up and nobody paused it), `recovered_at` when the primary last came back;
-    `chance` gives numbers in [0, 1).
+    `chance` gives numbers in [0, 1). `reporter` is there where senders may have to be told of mail that is given up.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class Drain:
         clock: Callable[[], datetime],
         chance: Callable[[], float],
         owner: str = "drain",
+        reporter: Reporter | None = None,
     ) -> None:
         self._route = route
         self._queue = queue
+        self._owner = owner
         self._settings = settings
         self._may_deliver = may_deliver
         self._recovered_at = recovered_at
@@ -61,11 +64,14 @@ class Drain:
         self._feed = Feed(route, queue, owner, settings.lease, clock)
         self._settler = Settler(queue, self._feed, events, self.wake)
         self._pace = Pace(settings, chance, self._loop.time)
+        assert reporter is not None or not settings.bounces
+        self._giving_up = GivingUp(reporter, self._feed, self._settler, events, settings, clock)
         self._carrier = Carrier(
             settings,
             self._feed,
             self._settler,
             self._pace,
+            self._giving_up,
             connect=connect,
             may_begin=self._is_open,
             recovered_at=recovered_at,
@@ -135,6 +141,7 @@ class Drain:
             for worker in self._workers:
                 worker.cancel()
             await asyncio.wait(self._workers)
+        await self._giving_up.stop()
         await self._settler.finish(SETTLE_SECONDS)
         await self._give_back()
         for task in tasks:
@@ -178,16 +185,30 @@ class Drain:
             return
         self._next_expiry = self._loop.time() + EXPIRY_SECONDS
         lifetime, state = self._settings.lifetime, self._settings.on_expiry.state
+        before = self._clock() - lifetime
         reason = f"not delivered within {lifetime.total_seconds() / 86400:g} days"
         try:
-            changed = await asyncio.wrap_future(
-                self._queue.expire(self._route, self._clock() - lifetime, state, reason)
-            )
+            if self._settings.on_expiry is OnExpiry.BOUNCE:
+                await self._give_up(before, reason)
+                return
+            changed = await asyncio.wrap_future(self._queue.expire(self._route, before, state, reason))
         except QueueError as error:
             self._on_trouble(error)
             return
         if changed:
             self._events.expired(changed, state)
+
+    async def _give_up(self, before: datetime, reason: str) -> None:
+        """What arrived before this moment: a piece of it at a time, since the sender of each has to be asked about."""
+        room = self._giving_up.room
+        if room > 0:
+            claiming = self._queue.claim_aged(self._route, before, self._owner, limit=room, lease=self._settings.lease)
+            claims = await asyncio.wrap_future(claiming)
+            for claim in claims:
+                self._giving_up.take_aged(self._feed.adopt(claim), reason)
+            if len(claims) < room:
+                return
+        self._next_expiry = self._loop.time() + TICK_SECONDS
 
     def _on_trouble(self, error: QueueError) -> None:
         if not self._is_in_trouble:

@@ -41,6 +41,11 @@ class Load:
         return self.claim.message
 
     @property
+    def key(self) -> tuple[str, str]:
+        """One message may be in hand twice, for different recipients."""
+        return self.message.id, self.claim.token
+
+    @property
     def is_small(self) -> bool:
         return self.message.size <= PREFETCH_OCTETS
 
@@ -95,7 +100,7 @@ class Feed:
         self._lease = lease
         self._clock = clock
         self._waiting: deque[Load] = deque()
-        self._taken: dict[str, Load] = {}
+        self._taken: dict[tuple[str, str], Load] = {}
         self._claiming: asyncio.Task[int] | None = None
         self._stirred = asyncio.Event()
 
@@ -140,20 +145,25 @@ class Feed:
         while self._waiting:
             load = self._waiting.popleft()
             if load.claim.until > self._clock():
-                self._taken[load.message.id] = load
+                self._taken[load.key] = load
                 self._read_ahead(load)
                 return load
         return None
 
+    def adopt(self, claim: Claim) -> Load:
+        """Something else was claimed than what is due: its lease is kept like those of the rest."""
+        load = self._taken[(claim.message.id, claim.token)] = Load(claim, self._queue)
+        return load
+
     def put_back(self, load: Load) -> None:
         """It was not tried after all, and is next."""
-        self._taken.pop(load.message.id, None)
+        self._taken.pop(load.key, None)
         self._waiting.appendleft(load)
         self.stir()
 
     def done(self, load: Load) -> None:
         """It is settled."""
-        self._taken.pop(load.message.id, None)
+        self._taken.pop(load.key, None)
 
     async def wait(self, seconds: float) -> bool:
         """Until something may have changed; False after `seconds` without."""
@@ -205,7 +215,7 @@ class Feed:
             if is_ours:
                 load.claim = replace(load.claim, until=until)
             else:
-                self._taken.pop(load.message.id, None)
+                self._taken.pop(load.key, None)
                 with contextlib.suppress(ValueError):
                     self._waiting.remove(load)
 

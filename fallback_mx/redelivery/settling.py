@@ -17,18 +17,23 @@ from fallback_mx.redelivery.terms import DrainEvents
 from fallback_mx.rules.disposition import Disposition
 from mxqueue import Queue
 from mxqueue.errors import QueueError
-from mxqueue.model import Outcome, RecipientState, Settlement
+from mxqueue.model import Enclosed, Outcome, RecipientState, Settlement
 
 RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One attempt at one load: what became of each recipient, by position."""
+    """One attempt at one load: what became of each recipient, by position.
+
+    `is_part`: there are others in it, of whom it is yet to be decided. `report` tells the sender of these.
+    """
 
     load: Load
     outcomes: dict[int, Outcome]
     dispositions: dict[int, Disposition]
+    is_part: bool = False
+    report: Enclosed | None = None
 
 
 class Settler:
@@ -85,7 +90,7 @@ class Settler:
                 await self._nothing.wait()
 
     async def _write(self) -> None:
-        settlements = [Settlement(each.load.claim, each.outcomes) for each in self._in_flight]
+        settlements = [Settlement(each.load.claim, each.outcomes, each.report) for each in self._in_flight]
         while True:
             try:
                 refused = await asyncio.wrap_future(self._queue.settle(settlements))
@@ -98,16 +103,21 @@ class Settler:
         was_behind = self.is_behind
         self._is_failing = False
         for each in self._in_flight:
-            self._feed.done(each.load)
+            if not each.is_part:
+                self._feed.done(each.load)
             self._tell(each, set(refused))
         if was_behind:
             self._on_change()
 
     def _tell(self, settled: Settled, refused: set[tuple[str, int]]) -> None:
         message = settled.load.message
+        if settled.report is not None and not any((message.id, position) in refused for position in settled.outcomes):
+            self._events.reported(message, settled.report)
         for recipient in message.recipients:
-            outcome = settled.outcomes[recipient.position]
-            disposition = settled.dispositions[recipient.position]
+            outcome = settled.outcomes.get(recipient.position)
+            if outcome is None:
+                continue
+            disposition = settled.dispositions.get(recipient.position)
             self.attempted += 1
             if (message.id, recipient.position) in refused:
                 self._events.settlement_refused(message.id, recipient.position)

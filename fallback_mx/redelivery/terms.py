@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from fallback_mx.rules.backoff import Backoff
+from fallback_mx.rules.bouncing import GivenUp
 from fallback_mx.rules.disposition import OnRefusal, RefusalPolicy
+from fallback_mx.rules.dsn import Failure
 from mxqueue.errors import QueueError
-from mxqueue.model import Message, Recipient, RecipientState
+from mxqueue.model import Enclosed, Message, Recipient, RecipientState
 
 CONNECTION_BACKOFF = Backoff(timedelta(seconds=1), longest=timedelta(minutes=1), lifetime=None)
 CANARY_BACKOFF = Backoff(timedelta(seconds=1), longest=timedelta(seconds=5), lifetime=None)
@@ -20,10 +23,12 @@ class OnExpiry(StrEnum):
     """What becomes of mail that could not be delivered within its lifetime."""
 
     HOLD = "hold"
+    BOUNCE = "bounce"
     DISCARD = "discard"
 
     @property
     def state(self) -> RecipientState:
+        """What its recipients become where nobody has to be told."""
         return RecipientState.EXPIRED if self is OnExpiry.DISCARD else RecipientState.HELD
 
 
@@ -35,7 +40,7 @@ class DrainSettings:
     that takes `slow_seconds` over a message shows strain. An idle connection is kept for `linger_seconds`. At a stop,
     messages on the wire have `grace_seconds` to finish. `connection_backoff` is for a primary that gives no connection,
     `canary_backoff` for one that serves no canary: it may just have been one full mailbox, and the mail behind it must
-    not wait long.
+    not wait long. Delivered content is kept for `retain_delivered`.
     """
 
     max_connections: int = 5
@@ -43,6 +48,7 @@ class DrainSettings:
     on_expiry: OnExpiry = OnExpiry.HOLD
     on_refusal: OnRefusal = OnRefusal.HOLD
     recovery_guard: timedelta = timedelta(minutes=15)
+    retain_delivered: timedelta = timedelta(0)
     first_wait: timedelta = timedelta(minutes=1)
     longest_wait: timedelta = timedelta(hours=1)
     batch: int = 250
@@ -60,6 +66,19 @@ class DrainSettings:
     @property
     def refusals(self) -> RefusalPolicy:
         return RefusalPolicy(self.on_refusal, self.recovery_guard)
+
+    @property
+    def bounces(self) -> bool:
+        """Whether senders may have to be told of mail that is given up."""
+        return self.on_refusal is OnRefusal.BOUNCE or self.on_expiry is OnExpiry.BOUNCE
+
+
+class Reporter(Protocol):
+    """Decides whether the sender of mail that is given up is told, and writes the report; see bounces/reporter.py."""
+
+    async def give_up(
+        self, message: Message, failures: Mapping[int, Failure], chunks: Callable[[], AsyncIterator[bytes]]
+    ) -> GivenUp: ...
 
 
 class DrainEvents(Protocol):
@@ -81,6 +100,8 @@ class DrainEvents(Protocol):
     def held(self, message: Message, recipient: Recipient, reason: str) -> None: ...
 
     def failed(self, message: Message, recipient: Recipient, reply: str) -> None: ...
+
+    def reported(self, message: Message, report: Enclosed) -> None: ...
 
     def expired(self, recipients: int, state: RecipientState) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What an attempt makes of a recipient: delivered, deferred, failed, held, or suspect.
+"""What an attempt makes of a recipient: delivered, deferred, failed, held, returned, or suspect.
 
 Unknown means temporary: whatever is not plainly a success or a refusal (a timeout, a lost connection, a reply that
 makes no sense) is tried again. A refusal soon after the primary came back is *suspect*: half-restored servers refuse
@@ -19,13 +19,22 @@ class Disposition(StrEnum):
     SUSPECT = "suspect"  # refused for good, but by a server that has only just come back: kept and tried again
     HELD = "held"
     FAILED = "failed"
+    RETURNED = "returned"  # refused for good, and the sender is to be told
 
 
 class OnRefusal(StrEnum):
     """What becomes of mail that the primary refuses for good."""
 
     HOLD = "hold"
+    BOUNCE = "bounce"
     DISCARD = "discard"
+
+
+_REFUSED = {
+    OnRefusal.HOLD: Disposition.HELD,
+    OnRefusal.BOUNCE: Disposition.RETURNED,
+    OnRefusal.DISCARD: Disposition.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +138,7 @@ def judge(result: Result, since_recovery: timedelta | None, policy: RefusalPolic
         case Reply(is_refusal=True):
             if since_recovery is not None and since_recovery < policy.recovery_guard:
                 return Disposition.SUSPECT
-            return Disposition.FAILED if policy.on_refusal is OnRefusal.DISCARD else Disposition.HELD
+            return _REFUSED[policy.on_refusal]
     return Disposition.DEFERRED
 
 

@@ -27,6 +27,7 @@ from fallback_mx.rules.health import State
 from fallback_mx.service.front import Front
 from fallback_mx.service.knowledge import Knowledge
 from fallback_mx.service.primaries import Primaries
+from fallback_mx.service.reports import Reports
 from fallback_mx.service.view import ServiceView
 from fallback_mx.smtp import tls
 from fallback_mx.space import Space
@@ -129,8 +130,15 @@ class House:
             lambda: self._on_crash(stop),
             self._on_refusing,
         )
+        self._reports = Reports(config, self._queue, self._metrics, lambda: self._on_crash(stop))
         self._primaries = Primaries(
-            self._queue, self._log, self._metrics, lambda: self._on_crash(stop), self._on_state, self._knowledge
+            self._queue,
+            self._log,
+            self._metrics,
+            lambda: self._on_crash(stop),
+            self._on_state,
+            self._knowledge,
+            self._reports,
         )
         self._front = Front(
             config,
@@ -160,6 +168,7 @@ class House:
         await self._front.start()
         self._knowledge.configure(self._config)
         self._primaries.configure(self._config)
+        self._reports.start()
         if self._http is not None:
             await self._http.start()
         garbage.settle()
@@ -196,6 +205,7 @@ class House:
             self._space.floor_octets = config.storage.min_free_space
             self._metrics.add_primaries(primary.name for primary in config.primaries)
             self._knowledge.configure(config)
+            self._reports.configure(config)
             self._primaries.configure(config)
             maillog.config_reloaded(str(self._config_path))
         systemd.notify("READY=1")
@@ -206,7 +216,7 @@ class House:
         for chore in self._chores:
             chore.cancel()
         # Sessions and deliveries end side by side: the grace time is for both together.
-        await asyncio.gather(self._front.stop(GRACE_SECONDS), self._primaries.stop(GRACE_SECONDS))
+        await asyncio.gather(self._front.stop(GRACE_SECONDS), self._primaries.stop(GRACE_SECONDS), self._reports.stop())
         # Sessions asked it, deliveries taught it: it goes after both.
         await self._knowledge.stop()
         await asyncio.gather(*self._chores, return_exceptions=True)

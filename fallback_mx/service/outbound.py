@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
 from fallback_mx import maillog
 from fallback_mx.web.metrics import Metrics
-from mxqueue import Message, QueueError, Recipient, RecipientState
+from mxqueue import Enclosed, Message, QueueError, Recipient, RecipientState
 from mxqueue.model import utc_now
 
 
@@ -18,14 +19,29 @@ class Lessons(Protocol):
     def refused(self, primary: str, forward_path: str, reply: str) -> None: ...
 
 
+class NoLessons:
+    """Where there is nothing to learn."""
+
+    def delivered(self, primary: str, forward_path: str) -> None: ...
+    def refused(self, primary: str, forward_path: str, reply: str) -> None: ...
+
+
 class Outbound:
     """What the drain of one primary tells."""
 
-    def __init__(self, primary: str, next_hop: str, metrics: Metrics, lessons: Lessons) -> None:
+    def __init__(
+        self,
+        primary: str,
+        next_hop: str,
+        metrics: Metrics,
+        lessons: Lessons,
+        on_report: Callable[[str], None],
+    ) -> None:
         self._primary = primary
         self._next_hop = next_hop
         self._metrics = metrics
         self._lessons = lessons
+        self._on_report = on_report
         self._tls_error: str | None = None
 
     def delivered(self, message: Message, recipient: Recipient, reply: str) -> None:
@@ -67,6 +83,11 @@ class Outbound:
     def failed(self, message: Message, recipient: Recipient, reply: str) -> None:
         self._lessons.refused(self._primary, recipient.forward_path, reply)
         maillog.failed(message.id, primary=self._primary, forward_path=recipient.forward_path, reply=reply)
+
+    def reported(self, message: Message, report: Enclosed) -> None:
+        to = report.envelope.forward_paths[0]
+        maillog.reported(message.id, report_id=report.envelope.id, route=report.envelope.route, forward_path=to)
+        self._on_report(report.envelope.route)
 
     def expired(self, recipients: int, state: RecipientState) -> None:
         maillog.expired(self._primary, recipients=recipients, action=state.value)

@@ -17,12 +17,14 @@ from fallback_mx import maillog
 from fallback_mx.config import Config, Primary, Server
 from fallback_mx.monitor import Monitor, MonitorSettings
 from fallback_mx.outages.log import OutageLog
-from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry
+from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry, Reporter
+from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.service.etrn import Turn
 from fallback_mx.service.next_hops import Alarms, destination_of, dial_settings
 from fallback_mx.service.outbound import Lessons, Outbound
+from fallback_mx.service.reports import Reports
 from fallback_mx.smtp.chunking import Doubts
 from fallback_mx.smtp.courier import Courier
 from fallback_mx.smtp.dial import DialSettings, Line, open_first
@@ -47,6 +49,8 @@ class Station:
         on_crash: Callable[[], None],
         on_state: Callable[[], None],
         lessons: Lessons,
+        reporter: Reporter,
+        mail_came: Callable[[str], None],
     ) -> None:
         self.primary = primary
         self._on_crash = on_crash
@@ -70,9 +74,10 @@ class Station:
             may_deliver=lambda: self.monitor.health.state is State.UP,
             recovered_at=lambda: self.recovered_at,
             observe=self.monitor.observe,
-            events=Outbound(primary.name, str(destination), metrics, lessons),
+            events=Outbound(primary.name, str(destination), metrics, lessons, mail_came),
             clock=utc_now,
             chance=random.random,
+            reporter=reporter,
         )
         self.turn = Turn(primary.etrn_from, self._route, self._start_turn, on_state)
         self._watching = asyncio.create_task(self.monitor.run())
@@ -185,8 +190,10 @@ class Primaries:
         on_crash: Callable[[], None],
         on_state: Callable[[], None],
         lessons: Lessons,
+        reports: Reports,
     ) -> None:
         self._lessons = lessons
+        self._reports = reports
         self._queue = queue
         self._on_crash = on_crash
         self._on_state = on_state
@@ -215,6 +222,8 @@ class Primaries:
                     self._on_crash,
                     self._on_state,
                     self._lessons,
+                    self._reports.reporter,
+                    self.mail_came,
                 )
         self._on_state()
 
@@ -265,6 +274,8 @@ class Primaries:
 
     def mail_came(self, name: str) -> None:
         """Mail for this primary was accepted: if it is up the mail can go at once."""
+        if name == REPORTS:
+            self._reports.wake()
         station = self._stations.get(name)
         if station is not None and station.monitor.health.state is State.UP:
             station.drain.wake()
@@ -292,5 +303,6 @@ def _drain_settings(primary: Primary) -> DrainSettings:
         on_expiry=OnExpiry(primary.on_expiry),
         on_refusal=OnRefusal(primary.on_refusal),
         recovery_guard=primary.recovery_guard,
+        retain_delivered=primary.retain_delivered,
         grace_seconds=10.0,
     )

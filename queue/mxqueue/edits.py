@@ -33,25 +33,36 @@ from sqlalchemy import (
 
 from mxqueue.among import among
 from mxqueue.ids import ids_before
-from mxqueue.leases import NO_LEASE, PENDING, PENDING_BY_KEY, drop_finished, free_at
+from mxqueue.leases import NO_LEASE, PENDING, PENDING_BY_KEY, aged_before, drop_finished, free_at, live_among
 from mxqueue.model import EPOCH, Edit, Filter, LedgerEvent, RecipientState
-from mxqueue.schema import ledger, message, recipient
+from mxqueue.schema import chunk, ledger, message, recipient
 from mxqueue.views import condition, matching_ids
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One kind of edit: from which states, to which, and what the ledger calls it."""
+    """One kind of edit: from which states, to which, and what the ledger calls it.
+
+    `again`: it begins anew with mail that was over, as long as its content is kept.
+    """
 
     sources: frozenset[RecipientState]
     target: RecipientState
     event: LedgerEvent
     due_now: bool = False
+    again: bool = False
 
 
 HOLD = Change(frozenset({RecipientState.PENDING}), RecipientState.HELD, LedgerEvent.HELD)
 RELEASE = Change(frozenset({RecipientState.HELD}), RecipientState.PENDING, LedgerEvent.RELEASED, due_now=True)
 RETRY = Change(frozenset({RecipientState.PENDING}), RecipientState.PENDING, LedgerEvent.RETRIED, due_now=True)
+REDELIVER = Change(
+    frozenset({RecipientState.DELIVERED}),
+    RecipientState.PENDING,
+    LedgerEvent.REDELIVERED,
+    due_now=True,
+    again=True,
+)
 REMOVE = Change(frozenset({RecipientState.PENDING, RecipientState.HELD}), RecipientState.REMOVED, LedgerEvent.REMOVED)
 
 
@@ -71,13 +82,26 @@ class EditRequest:
 
 def find_edited(connection: Connection, request: EditRequest) -> list[str]:
     """The messages with a recipient that matches and is in a state that this edit starts from."""
-    return matching_ids(connection, request.narrowed) if request.narrowed.states else []
+    if not request.narrowed.states:
+        return []
+    found = matching_ids(connection, request.narrowed)
+    return kept_among(connection, found, request.now) if request.change.again else found
+
+
+def kept_among(connection: Connection, ids: Sequence[str], now: datetime) -> list[str]:
+    """Those of these messages whose content is still kept."""
+    is_kept = and_(among(message.c.id, ids), message.c.keep_until > now)
+    return list(connection.scalars(select(message.c.id).where(is_kept).order_by(message.c.id)))
 
 
 def edit(connection: Connection, request: EditRequest, ids: Sequence[str]) -> Edit:
     """Change what matches and is free among these messages; see the module for what is left alone."""
-    # What is immutable was looked at when the messages were found.
-    matching = condition(replace(request.narrowed, ids=(), sender=None))
+    matching = condition(request.narrowed.of_recipients)
+    if request.change.again:
+        # By now it may be kept no longer. It is the collector's to lock this row, and so it is here.
+        lock = select(message.c.id).where(among(message.c.id, ids)).order_by(message.c.id).with_for_update()
+        connection.execute(lock)
+        ids = kept_among(connection, ids, request.now)
     found = connection.execute(
         select(recipient.c.message_id, recipient.c.lease_until)
         .where(among(recipient.c.message_id, ids), matching)
@@ -90,6 +114,8 @@ def edit(connection: Connection, request: EditRequest, ids: Sequence[str]) -> Ed
         values: dict[str, Any] = {"state": request.change.target.value, **NO_LEASE}
         if request.change.due_now:
             values["not_before"] = _due(request.now)
+        if request.change.again:
+            values |= {"arrived_at": request.now, "delivered_at": None}
         changed = connection.execute(
             update(recipient)
             .where(among(recipient.c.message_id, free), matching, free_at(request.now))
@@ -136,6 +162,15 @@ def _record(
     )
 
 
+def note(
+    connection: Connection, ids: Sequence[str], event: LedgerEvent, detail: str, actor: str, now: datetime, node: str
+) -> None:
+    """A ledger row for each recipient of these messages, which changes nothing else."""
+    columns = (recipient.c.message_id, recipient.c.position, recipient.c.forward_path)
+    rows: list[Row[Any]] = list(connection.execute(select(*columns).where(among(recipient.c.message_id, ids))))
+    _record(connection, now, node, event, detail, actor, rows)
+
+
 def find_waiting(connection: Connection, route: str, now: datetime) -> list[str]:
     """The messages of this route with a recipient that waits out a backoff."""
     waiting = select(recipient.c.message_id).distinct().where(PENDING, _waits(route, now))
@@ -167,14 +202,7 @@ class ExpireRequest:
 
     @property
     def aged(self) -> ColumnElement[bool]:
-        return and_(
-            # Along the key up to the bound, rather than through all that waits on the route.
-            PENDING_BY_KEY,
-            recipient.c.message_id < ids_before(self.before),
-            recipient.c.route == self.route,
-            recipient.c.arrived_at < self.before,
-            free_at(self.now),
-        )
+        return aged_before(self.route, self.before, self.now)
 
 
 def find_aged(connection: Connection, request: ExpireRequest) -> list[str]:
@@ -202,6 +230,29 @@ def expire(connection: Connection, request: ExpireRequest, ids: Sequence[str]) -
     return len(aged)
 
 
+def drop_kept(connection: Connection, now: datetime, node: str, limit: int = 100) -> int:
+    """Delete content that was kept for long enough, of up to `limit` messages; on record. Messages looked at."""
+    over = (
+        select(message.c.id)
+        .where(message.c.keep_until <= now)
+        .order_by(message.c.keep_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = set(connection.scalars(over))
+    if not ids:
+        return 0
+    connection.execute(update(message).where(among(message.c.id, ids)).values(keep_until=None))
+    # What is being delivered once more goes when that is over, as all content does.
+    done = ids - live_among(connection, ids)
+    connection.execute(delete(chunk).where(among(chunk.c.message_id, done)))
+    columns = (recipient.c.message_id, recipient.c.position, recipient.c.forward_path)
+    was_delivered = and_(among(recipient.c.message_id, done), recipient.c.state == RecipientState.DELIVERED.value)
+    delivered: list[Row[Any]] = list(connection.execute(select(*columns).where(was_delivered)))
+    _record(connection, now, node, LedgerEvent.FORGOTTEN, "", "", delivered)
+    return len(ids)
+
+
 def purge(connection: Connection, before: datetime, limit: int = 1000) -> int:
     """Forget ledger rows from before `before`, and finished messages with nothing later; up to `limit` of each."""
     first = select(ledger.c.id).order_by(ledger.c.id).limit(limit).subquery()
@@ -214,6 +265,7 @@ def purge(connection: Connection, before: datetime, limit: int = 1000) -> int:
         connection.scalars(
             select(message.c.id)
             .where(message.c.id < ids_before(before), message.c.arrived_at < before, ~live, ~remembered)
+            .where(message.c.keep_until.is_(None))
             .order_by(message.c.id)
             .limit(limit)
         )

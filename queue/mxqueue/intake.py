@@ -9,19 +9,21 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, bindparam, insert
 
 from mxqueue.errors import QueueError
-from mxqueue.model import CHUNK_SIZE, Content, Envelope, LedgerEvent, RecipientState, ReportRequest
+from mxqueue.model import CHUNK_SIZE, Content, Enclosed, Envelope, LedgerEvent, RecipientState, ReportRequest
 from mxqueue.prepared import Prepared
 from mxqueue.schema import chunk, ledger, message, recipient, to_micros
 
 
 class Acceptance(NamedTuple):
-    """Envelopes that share one content, with the queue ids they will have."""
+    """Envelopes that share one content, with the queue ids they will have. `source` says in the ledger where they come
+    from; where it is empty, the client does."""
 
     ids: tuple[str, ...]
     envelopes: tuple[Envelope, ...]
     content: Content
     now: datetime
     node: str
+    source: str = ""
 
 
 def _insert(table: Table, *columns: str) -> Prepared:
@@ -55,7 +57,7 @@ def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, .
         now = to_micros(work.now)
         for message_id, envelope in zip(work.ids, work.envelopes, strict=True):
             messages.append(_message_row(work, now, message_id, envelope))
-            source = f"from {envelope.client_address}" if envelope.client_address else ""
+            source = work.source or (f"from {envelope.client_address}" if envelope.client_address else "")
             requests = envelope.report_requests or _NO_REQUESTS
             doubt = envelope.ambiguous
             # The next hop has been tried already; its reply is what is missing.
@@ -72,6 +74,12 @@ def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, .
     LEDGER.run(connection, rows)
     _store_content(connection, batch)
     return [work.ids for work in batch]
+
+
+def enclosed(report: Enclosed, now: datetime, node: str) -> Acceptance:
+    """A message of our own, whose envelope has its queue id already."""
+    assert report.envelope.id
+    return Acceptance((report.envelope.id,), (report.envelope,), report.content, now, node, report.about)
 
 
 def _check(work: Acceptance) -> None:

@@ -7,7 +7,7 @@ reverse-path is the empty string (RFC 5321, section 4.5.5).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -52,6 +52,12 @@ class LedgerEvent(StrEnum):
     RETRIED = "retried"
     AMBIGUOUS = "ambiguous"  # the next hop may have taken it, but its reply never reached us
     REFUSED = "refused"  # a settlement came with a token that was no longer the lease's
+    KEPT = "kept"  # delivered, and the content is kept until the moment in the detail
+    REDELIVERED = "redelivered"  # delivered before, and to be delivered again
+    FORGOTTEN = "forgotten"  # the content that was kept is no longer
+    EXPORTED = "exported"
+    IMPORTED = "imported"  # this message came from a file; the detail says what it was called there
+    CONTINUED = "continued"  # stands under the id that a message had before it was imported: it goes on as another
 
 
 class Content(Protocol):
@@ -116,7 +122,8 @@ class Envelope(NamedTuple):
 class Recipient:
     """One forward-path of one message and all that is known of its delivery.
 
-    `notify` and `orcpt` are those of its ReportRequest.
+    `notify` and `orcpt` are those of its ReportRequest. Its lifetime counts from `waits_since`: its arrival, or the
+    moment when it was to be delivered once more.
     """
 
     message_id: str
@@ -130,11 +137,16 @@ class Recipient:
     lease_until: datetime | None = None
     notify: str = ""
     orcpt: str = ""
+    waits_since: datetime | None = None
+    delivered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A queued message without its content. `content_size` leaves the trace line out."""
+    """A queued message without its content. `content_size` leaves the trace line out.
+
+    `keep_until`: delivered as it may be, its content is there until then.
+    """
 
     id: str
     arrived_at: datetime
@@ -150,6 +162,7 @@ class Message:
     recipients: tuple[Recipient, ...]
     ret: str = ""
     envid: str = ""
+    keep_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +184,7 @@ class Outcome:
 
     `state` PENDING means deferred and wants `not_before`. `ambiguous` marks an attempt whose final reply was
     lost: the next hop may have the message. `counts` is False where no attempt reached the next hop, so that
-    a refused connection does not age the message.
+    a refused connection does not age the message. `keep_until` goes with DELIVERED: the content is kept until then.
     """
 
     state: RecipientState
@@ -179,21 +192,49 @@ class Outcome:
     not_before: datetime | None = None
     ambiguous: bool = False
     counts: bool = True
+    keep_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosed:
+    """A message of our own, to be accepted together with what it tells of. `about` is for the ledger."""
+
+    envelope: Envelope
+    content: Content
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The outcomes of one claim, recipient by recipient (keyed by position). Those left out stay leased."""
+    """The outcomes of one claim, recipient by recipient (keyed by position). Those left out stay leased.
+
+    With a `report` it is all or nothing: the report is in the queue if every outcome counts, and none counts if one of
+    the leases is no longer the claim's.
+    """
 
     claim: Claim
     outcomes: dict[int, Outcome]
+    report: Enclosed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody who holds no lease decides about recipients of one message that nobody is delivering.
+
+    Each becomes what its outcome says, on record with the outcome's reply; its last reply stays the next hop's.
+    """
+
+    message_id: str
+    outcomes: dict[int, Outcome]
+    report: Enclosed | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which messages a listing or an edit means. Every field narrows; the empty filter means all that is live.
 
-    `ids` are queue ids. `states` are those of recipients; an edit touches only recipients in them.
+    `ids` are queue ids. `states` are those of recipients; an edit touches only recipients in them. `larger_than` is in
+    octets of content. `reply` is a part of the last reply, whatever its capitals, or a code: "550", "5xx".
     """
 
     ids: tuple[str, ...] = ()
@@ -204,6 +245,33 @@ class Filter:
     states: frozenset[RecipientState] = LIVE_STATES
     arrived_before: datetime | None = None
     arrived_after: datetime | None = None
+    larger_than: int | None = None
+    reply: str | None = None
+    delivered_before: datetime | None = None
+    delivered_after: datetime | None = None
+
+    @property
+    def of_message(self) -> bool:
+        """Whether it asks for what stands with the message, and not with its recipients."""
+        return self.sender is not None or self.larger_than is not None
+
+    @property
+    def of_recipients(self) -> Filter:
+        """What is left of it once messages have been found by what never changes of them."""
+        return replace(self, ids=(), sender=None, larger_than=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where mail that is imported comes from.
+
+    `key` has at most 26 characters and is the same at every import of that message: its queue id, where it was in a
+    queue like this. `name` is for people. `held` are the forward-paths of recipients that were held there.
+    """
+
+    key: str
+    name: str
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The tables of the queue.
 
-A recipient carries its route and its message's time of arrival so that claiming, counting and expiring read one
-table. What is pending has a partial index of its own: its size follows what waits, not what ever passed through.
+A recipient carries its route and its message's time of arrival so that claiming, counting and expiring read one table;
+what is to be delivered once more has the moment of that there, from which its lifetime counts again. What is pending
+has a partial index of its own: its size follows what waits, not what ever passed through.
 """
 
 from __future__ import annotations
@@ -72,6 +73,14 @@ message = Table(
     Column("node", String, nullable=False),
     Column("ret", String(4), nullable=False, server_default=""),
     Column("envid", String, nullable=False, server_default=""),
+    # Its content outlives its last recipient until then; nothing where it does not.
+    Column("keep_until", UtcMicros),
+    Index(
+        "message_kept",
+        "keep_until",
+        sqlite_where=text("keep_until IS NOT NULL"),
+        postgresql_where=text("keep_until IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -92,6 +101,7 @@ recipient = Table(
     Column("lease_until", UtcMicros),
     Column("notify", String, nullable=False, server_default=""),
     Column("orcpt", String, nullable=False, server_default=""),
+    Column("delivered_at", UtcMicros),
     PrimaryKeyConstraint("message_id", "position"),
     Index(
         "recipient_due",

@@ -16,7 +16,7 @@ from typing import IO, Any, TypeVar
 
 from sqlalchemy import Connection
 
-from mxqueue import contents, edits, intake, leases, migrate, pieces, views
+from mxqueue import contents, decisions, edits, intake, leases, migrate, pieces, takeover, views
 from mxqueue.causes import classify
 from mxqueue.engine import READERS, create_private_file, database_path, lock, make_engine, write_log_again
 from mxqueue.errors import NoSuchMessage, QueueError, QueueUnavailable
@@ -24,11 +24,14 @@ from mxqueue.ids import Ids
 from mxqueue.model import (
     Claim,
     Content,
+    Decision,
     Edit,
     Envelope,
     Filter,
+    LedgerEvent,
     LedgerRow,
     Message,
+    Origin,
     RecipientState,
     RouteCount,
     Settlement,
@@ -162,6 +165,29 @@ class Queue:
         work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
         return self.writer.submit_bulk(intake.accept, work, content.size * len(ids))
 
+    def take_over(
+        self,
+        envelopes: Sequence[Envelope],
+        content: Content,
+        origin: Origin,
+        actor: str,
+        reason: str,
+        *,
+        again: bool = False,
+    ) -> Future[tuple[str, ...] | None]:
+        """Accept a message that was in another queue, or in this one before, as one for each envelope. The new ids.
+
+        None, and nothing was done, where it is here already or has been taken over before; `again` takes it then too.
+        """
+        ids = tuple(self.new_id() for _ in envelopes)
+        work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
+        request = takeover.TakeOver(work, origin, actor, reason, again)
+        return self.writer.submit_bulk(takeover.take_over, request, content.size * len(ids))
+
+    def is_known(self, origin: Origin) -> Future[bool]:
+        """Whether `take_over` would refuse mail of this origin as a double."""
+        return self.read(lambda connection: takeover.is_known(connection, origin.key))
+
     # Mail out ---------------------------------------------------------------------------------------------------
 
     def claim(
@@ -171,6 +197,14 @@ class Queue:
         now = self._clock()
         request = leases.ClaimRequest(route, f"{self._node}/{owner}", limit, now, now + lease, self.new_id())
         return self.writer.submit(lambda connection: leases.claim(connection, request))
+
+    def claim_aged(
+        self, route: str, before: datetime, owner: str, limit: int = 100, lease: timedelta = timedelta(minutes=10)
+    ) -> Future[list[Claim]]:
+        """Lease up to `limit` messages of this route that arrived before `before` and still wait, due or not."""
+        now = self._clock()
+        request = leases.ClaimRequest(route, f"{self._node}/{owner}", limit, now, now + lease, self.new_id())
+        return self.writer.submit(lambda connection: leases.claim_aged(connection, request, before))
 
     def settle(self, settlements: Sequence[Settlement]) -> Future[list[tuple[str, int]]]:
         """Write down what became of claims. The (queue id, position) pairs refused because the lease was lost."""
@@ -217,6 +251,10 @@ class Queue:
         """Messages with a recipient that matches, in order of arrival; `after` is the last id of the page before."""
         return self.read(lambda connection: views.list_messages(connection, wanted or Filter(), limit, after))
 
+    def matching(self, wanted: Filter, ids: Sequence[str]) -> Future[dict[str, frozenset[int]]]:
+        """Which recipients match, by position, of messages that `list` has found for this filter."""
+        return self.read(lambda connection: views.matching_positions(connection, wanted, ids))
+
     def show(self, message_id: str) -> Future[tuple[Message, builtins.list[LedgerRow]]]:
         """One message and its story. Raises NoSuchMessage."""
 
@@ -246,9 +284,28 @@ class Queue:
         """Make what is pending and matches due now."""
         return self._edit(edits.RETRY, wanted, actor, reason)
 
+    def redeliver(self, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
+        """Let what was delivered, is still kept and matches be delivered once more, due at once."""
+        return self._edit(edits.REDELIVER, wanted, actor, reason)
+
     def remove(self, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
         """End what matches without delivery. The content goes, the ledger stays."""
         return self._edit(edits.REMOVE, wanted, actor, reason)
+
+    def note_export(self, ids: Sequence[str], actor: str, detail: str) -> Future[None]:
+        """Have it on record that these messages were exported."""
+        now, wanted = self._clock(), list(ids)
+        return self.writer.submit(
+            lambda connection: edits.note(connection, wanted, LedgerEvent.EXPORTED, detail, actor, now, self._node)
+        )
+
+    def decide(self, decision: Decision, actor: str) -> Future[bool]:
+        """Give up, or hold, recipients of one message that wait or are held, with the report that tells of it.
+
+        False, and nothing has happened, where one of them no longer does or is being delivered at this moment.
+        """
+        request = decisions.Request(decision, actor, self._clock(), self._node)
+        return self.writer.submit(lambda connection: decisions.decide(connection, request))
 
     def _edit(self, change: edits.Change, wanted: Filter, actor: str, reason: str) -> Future[Edit]:
         request = edits.EditRequest(change, wanted, actor, reason, self._clock(), self._node)
@@ -280,7 +337,12 @@ class Queue:
         return self._aside(lambda: sum(pieces.change(self._read_engine, self.writer, find, apply)))
 
     def housekeep(self) -> Future[int]:
-        """Forget what is older than the ledger's retention, a bounded piece of it. Rows forgotten."""
-        before = self._clock() - self._ledger_retention
+        """Forget what is older than the ledger's retention, and content that was kept for long enough: a bounded piece
+        of it. How much was forgotten."""
+        now = self._clock()
+        before = now - self._ledger_retention
 
-        return self.writer.submit(lambda connection: edits.purge(connection, before))
+        def op(connection: Connection) -> int:
+            return edits.drop_kept(connection, now, self._node) + edits.purge(connection, before)
+
+        return self.writer.submit(op)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -25,7 +26,8 @@ _RECIPIENTS = Prepared(
     select(
         *(recipient.c.message_id, recipient.c.position, recipient.c.forward_path, recipient.c.state),
         *(recipient.c.attempts, recipient.c.not_before, recipient.c.last_reply, recipient.c.lease_owner),
-        *(recipient.c.lease_until, recipient.c.notify, recipient.c.orcpt),
+        *(recipient.c.lease_until, recipient.c.notify, recipient.c.orcpt, recipient.c.arrived_at),
+        recipient.c.delivered_at,
     )
     .where(among_bound(recipient.c.message_id, "ids"))
     .order_by(recipient.c.message_id, recipient.c.position),
@@ -35,7 +37,7 @@ _MESSAGES = Prepared(
     select(
         *(message.c.id, message.c.arrived_at, message.c.reverse_path, message.c.route, message.c.size),
         *(message.c.client_address, message.c.helo, message.c.trace, message.c.body, message.c.smtputf8),
-        *(message.c.node, message.c.ret, message.c.envid),
+        *(message.c.node, message.c.ret, message.c.envid, message.c.keep_until),
     )
     .where(among_bound(message.c.id, "ids"))
     .order_by(message.c.id),
@@ -71,6 +73,8 @@ def _recipient(
     lease_until: int | None,
     notify: str,
     orcpt: str,
+    arrived_at: int,
+    delivered_at: int | None,
 ) -> Recipient:
     return Recipient(
         message_id=message_id,
@@ -84,6 +88,8 @@ def _recipient(
         lease_until=None if lease_until is None else from_micros(lease_until),
         notify=notify,
         orcpt=orcpt,
+        waits_since=from_micros(arrived_at),
+        delivered_at=None if delivered_at is None else from_micros(delivered_at),
     )
 
 
@@ -102,6 +108,7 @@ def _message(
     node: str,
     ret: str,
     envid: str,
+    keep_until: int | None,
 ) -> Message:
     return Message(
         id=id,
@@ -118,6 +125,7 @@ def _message(
         recipients=recipients,
         ret=ret,
         envid=envid,
+        keep_until=None if keep_until is None else from_micros(keep_until),
     )
 
 
@@ -150,7 +158,26 @@ def condition(wanted: Filter) -> ColumnElement[bool]:
         parts.append(recipient.c.arrived_at < wanted.arrived_before)
     if wanted.arrived_after is not None:
         parts.append(recipient.c.arrived_at > wanted.arrived_after)
+    if wanted.delivered_before is not None:
+        parts.append(recipient.c.delivered_at < wanted.delivered_before)
+    if wanted.delivered_after is not None:
+        parts.append(recipient.c.delivered_at > wanted.delivered_after)
+    if wanted.larger_than is not None:
+        parts.append(message.c.size > wanted.larger_than)
+    if wanted.reply is not None:
+        parts.append(_reply_condition(wanted.reply))
     return and_(*parts)
+
+
+_CODE = re.compile(r"[245](?:[0-9]{2}|xx)")
+
+
+def _reply_condition(wanted: str) -> ColumnElement[bool]:
+    """A code stands where a reply begins, ours before it or not ("lifetime over: 451 later"); text stands anywhere."""
+    if _CODE.fullmatch(wanted) is None:
+        return func.lower(recipient.c.last_reply).contains(wanted.lower(), autoescape=True)
+    code = wanted.replace("x", "_")
+    return or_(*(recipient.c.last_reply.like(form) for form in (code, f"{code} %", f"%: {code} %")))
 
 
 def matching_ids(
@@ -158,11 +185,22 @@ def matching_ids(
 ) -> list[str]:
     """Up to `limit` queue ids that match, in order of arrival, behind the id `after`."""
     query = select(recipient.c.message_id).distinct().where(condition(wanted))
-    if wanted.sender is not None:
+    if wanted.of_message:
         query = query.join(message, message.c.id == recipient.c.message_id)
     if after is not None:
         query = query.where(recipient.c.message_id > after)
     return list(connection.scalars(query.order_by(recipient.c.message_id).limit(limit)))
+
+
+def matching_positions(connection: Connection, wanted: Filter, ids: Iterable[str]) -> dict[str, frozenset[int]]:
+    """Of messages that match: the positions of those recipients that do."""
+    query = select(recipient.c.message_id, recipient.c.position).where(
+        among(recipient.c.message_id, ids), condition(wanted.of_recipients)
+    )
+    found: dict[str, set[int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.message_id, set()).add(row.position)
+    return {message_id: frozenset(positions) for message_id, positions in found.items()}
 
 
 PAGE = 500

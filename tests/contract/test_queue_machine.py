@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from mxqueue import BytesContent, Claim, Filter, Outcome, Queue, RecipientState, RouteCount, Settlement
+from mxqueue import LIVE_STATES, BytesContent, Claim, Filter, Outcome, Queue, RecipientState, RouteCount, Settlement
 from tests.fakes.clock import Clock
 from tests.fakes.mail import envelope
 from tests.fakes.model_queue import EDITS, LEASE, ModelQueue, Row
@@ -116,7 +116,8 @@ class QueueMachine(RuleBasedStateMachine):
             counts=st.booleans(),
         )
         others = [state for state in RecipientState if state is not RecipientState.PENDING]
-        outcome = st.one_of(deferred, st.builds(Outcome, st.sampled_from(others), reply))
+        kept = st.builds(Outcome, st.just(RecipientState.DELIVERED), reply, keep_until=later)
+        outcome = st.one_of(deferred, st.builds(Outcome, st.sampled_from(others), reply), kept)
         return st.dictionaries(st.sampled_from(positions), outcome, min_size=1)
 
     @precondition(lambda self: self.claims)
@@ -152,10 +153,11 @@ class QueueMachine(RuleBasedStateMachine):
         """A filter and what it means."""
         ids = st.sampled_from(sorted(self.model.contents))
         return st.one_of(
-            st.just((Filter(), lambda row: True)),
-            routes.map(lambda route: (Filter(route=route), lambda row: row.route == route)),
-            ids.map(lambda queue_id: (Filter(ids=(queue_id,)), lambda row: row.key[0] == queue_id)),
-            st.just((Filter(domain="other.test"), lambda row: row.path.endswith("@other.test"))),
+            st.just((Filter(states=frozenset(RecipientState)), lambda row: True)),
+            st.just((Filter(), lambda row: row.state in LIVE_STATES)),
+            routes.map(lambda route: (Filter(route=route), lambda row: _lives(row) and row.route == route)),
+            ids.map(lambda queue_id: (Filter(ids=(queue_id,)), lambda row: _lives(row) and row.key[0] == queue_id)),
+            st.just((Filter(domain="other.test"), lambda row: _lives(row) and row.path.endswith("@other.test"))),
         )
 
     @rule(route=routes, age=minutes, state=st.sampled_from([RecipientState.EXPIRED, RecipientState.HELD]))
@@ -163,6 +165,10 @@ class QueueMachine(RuleBasedStateMachine):
         before = self.clock() - timedelta(minutes=age)
         expected = self.model.expire(route, before, state, "too old", self.clock())
         assert self.queue.expire(route, before, state, "too old").result() == expected
+
+    @rule()
+    def keep_house(self) -> None:
+        assert self.queue.housekeep().result() == self.model.housekeep(self.clock())
 
     @rule(really=rarely)
     def restart(self, really: bool) -> None:
@@ -208,7 +214,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def content_is_there_while_a_recipient_lives_and_no_longer(self) -> None:
-        live = {row.key[0] for row in self.model.live()}
+        live = {row.key[0] for row in self.model.live()} | set(self.model.kept)
         found = self.queue.contents(sorted(live)).result()
         assert {queue_id: b"".join(each.chunks()) for queue_id, each in found.items()} == {
             queue_id: self.model.contents[queue_id] for queue_id in live
@@ -225,6 +231,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _all(self, statement: str) -> list[Any]:
         return list(self.queue.read(lambda connection: connection.execute(text(statement)).all()).result())
+
+
+def _lives(row: Row) -> bool:
+    return row.state in LIVE_STATES
 
 
 def run_machine(open_queue: Callable[[Clock, bool], Queue], *, is_alone: bool, examples: int, steps: int) -> None:

@@ -235,7 +235,14 @@ def test_forgetting_looks_at_nothing_younger_than_its_bound(file_queue: Queue) -
         "SEARCH ledger USING INTEGER PRIMARY KEY (rowid=?)",
         "SCAN ledger",
         "SCAN anon_1",
+        "SEARCH message USING COVERING INDEX message_kept (keep_until<?)",
     }, "the scan of the ledger ends at its limit"
+
+
+def test_giving_up_what_has_aged_looks_at_nothing_younger_than_its_bound(file_queue: Queue) -> None:
+    found = ways(file_queue, lambda: file_queue.claim_aged("route-1", START + timedelta(days=1), "worker").result())
+
+    assert set(found) - BY_ID == {"SEARCH recipient USING PRIMARY KEY (message_id<?)"}
 
 
 @pytest.mark.parametrize("after", [None, "01KJMMA2G0"])

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from mxqueue import BytesContent, Filter, NoSuchMessage, Queue, RecipientState, RouteCount
+from mxqueue import BytesContent, Filter, NoSuchMessage, Outcome, Queue, RecipientState, RouteCount
 from mxqueue.views import PAGE
 from tests.fakes.clock import START, Clock
 from tests.fakes.mail import DELIVERED, FAILED, HELD, accept, claim_one, deferred, envelope, events, settle
@@ -103,6 +103,44 @@ def test_a_long_listing_is_whole_and_in_order(queue: Queue) -> None:
     accepted = [queue.accept([envelope()], BytesContent(b"")) for _ in range(PAGE + 1)]
 
     assert [each.result()[0] for each in accepted] == listed(queue)
+
+
+def test_which_recipients_match_is_told_by_message(queue: Queue, mail: dict[str, str]) -> None:
+    wanted = Filter(domain="example.test", sender="")
+    assert queue.matching(wanted, [mail["null"], mail["other"]]).result() == {mail["null"]: frozenset({0, 1})}
+    assert queue.matching(Filter(recipient="w@example.test"), [mail["null"]]).result() == {mail["null"]: frozenset({1})}
+
+
+LARGE = b"Subject: x\r\n\r\n" + 100 * b"0123456789\r\n"
+
+
+def test_a_filter_by_size_or_by_what_was_said_finds_what_it_means(queue: Queue) -> None:
+    small, large = accept(queue, "s@example.test"), accept(queue, "l@example.test", content=LARGE)
+    settle(queue, claim_one(queue), HELD)
+    settle(queue, claim_one(queue), Outcome(HELD_STATE, "lifetime over: 451 4.7.1 100% busy"))
+    found = {
+        "larger": (Filter(larger_than=1000), [large]),
+        "larger, and not as large as that": (Filter(larger_than=len(LARGE)), []),
+        "larger, of somebody's": (Filter(larger_than=1000, sender="boss@sender.test"), []),
+        "a word of the last reply, whatever its case": (Filter(reply="SUSPECT"), [small]),
+        "text, not as a pattern": (Filter(reply="5%7"), []),
+        "text with a percent sign in it": (Filter(reply="100% b"), [large]),
+        "a code": (Filter(reply="550"), [small]),
+        "a kind of code": (Filter(reply="5xx"), [small]),
+        "a code behind words of ours": (Filter(reply="4xx"), [large]),
+        "a number that is no reply's code": (Filter(reply="471"), []),
+        "an enhanced code": (Filter(reply="4.7.1"), [large]),
+    }
+    assert {name: listed(queue, wanted) for name, (wanted, _) in found.items()} == {
+        name: expected for name, (_, expected) in found.items()
+    }
+
+
+def test_an_edit_by_size_and_by_what_was_said_changes_what_it_means(queue: Queue) -> None:
+    small, large = accept(queue, "s@example.test"), accept(queue, "l@example.test", content=LARGE)
+    assert queue.hold(Filter(larger_than=1000), "op", "large").result().changed == (large,)
+    settle(queue, claim_one(queue), HELD)
+    assert queue.release(Filter(reply="550"), "op", "mended").result().changed == (small,)
 
 
 def test_a_count_is_by_route_and_live_state_with_the_oldest(queue: Queue, mail: dict[str, str]) -> None:

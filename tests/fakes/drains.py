@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fallback_mx.redelivery import Connect, Courier, Drain, DrainSettings
+from fallback_mx.redelivery import Connect, Courier, Drain, DrainSettings, Reporter
 from fallback_mx.rules.health import Observation
 from fallback_mx.smtp.dial import DialSettings, connect
 from fallback_mx.smtp.route import NextHop
@@ -19,7 +19,7 @@ from fallback_mx.smtp.steps import Timeouts
 from fallback_mx.smtp.tls_policy import TlsPolicy
 from mxqueue import BytesContent, Queue
 from mxqueue.errors import QueueError
-from mxqueue.model import Envelope, Filter, LedgerEvent, Message, Recipient, RecipientState
+from mxqueue.model import Enclosed, Envelope, Filter, LedgerEvent, Message, Recipient, RecipientState
 from tests.fakes.clock import Clock
 
 SHORT = Timeouts(connect=5, banner=5, command=5, data=5, block=5, final=5, quit=1)
@@ -58,6 +58,9 @@ class RecordedEvents:
 
     def failed(self, message: Message, recipient: Recipient, reply: str) -> None:
         self.told.append(("failed", {"id": message.id, "to": recipient.forward_path, "reply": reply}))
+
+    def reported(self, message: Message, report: Enclosed) -> None:
+        self.told.append(("reported", {"id": message.id, "report": report.envelope.id}))
 
     def expired(self, recipients: int, state: RecipientState) -> None:
         self.told.append(("expired", {"recipients": recipients, "state": state}))
@@ -110,7 +113,12 @@ class Rig:
         return dial
 
     def drain(
-        self, settings: DrainSettings = SETTINGS, *, connect: Connect | None = None, timeouts: Timeouts = SHORT
+        self,
+        settings: DrainSettings = SETTINGS,
+        *,
+        connect: Connect | None = None,
+        timeouts: Timeouts = SHORT,
+        reporter: Reporter | None = None,
     ) -> Drain:
         return Drain(
             "main",
@@ -123,6 +131,7 @@ class Rig:
             events=self.events,
             clock=self.clock,
             chance=lambda: 0.5,
+            reporter=reporter,
         )
 
     @asynccontextmanager

@@ -27,6 +27,7 @@ class Row:
     route: str
     arrived_at: datetime
     not_before: datetime
+    waits_since: datetime
     state: RecipientState = RecipientState.PENDING
     attempts: int = 0
     last_reply: str = ""
@@ -47,12 +48,13 @@ class ModelQueue:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, int], Row] = {}
         self.contents: dict[str, bytes] = {}
+        self.kept: dict[str, datetime] = {}
 
     def accept(self, queue_id: str, paths: Iterable[str], route: str, content: bytes, now: datetime) -> None:
         self.contents[queue_id] = content
         for position, path in enumerate(paths):
             key = (queue_id, position)
-            self.rows[key] = Row(key, path, route, now, now)
+            self.rows[key] = Row(key, path, route, now, now, now)
 
     def of(self, queue_id: str) -> list[Row]:
         return [row for key, row in self.rows.items() if key[0] == queue_id]
@@ -100,6 +102,9 @@ class ModelQueue:
         row.not_before = outcome.not_before or row.not_before
         row.end_lease()
         row.story.append(LedgerEvent.AMBIGUOUS if outcome.ambiguous else EVENTS[outcome.state])
+        if outcome.keep_until is not None:
+            self.kept[row.key[0]] = max(outcome.keep_until, self.kept.get(row.key[0], outcome.keep_until))
+            row.story.append(LedgerEvent.KEPT)
 
     def give_back(self, claim: Claim) -> None:
         for row in self.owned(claim):
@@ -114,31 +119,46 @@ class ModelQueue:
     def flush(self, route: str, now: datetime) -> int:
         waiting = [row for row in self.pending(route) if row.not_before > now]
         for row in waiting:
-            row.not_before = min(row.arrived_at, now)
+            row.not_before = min(row.waits_since, now)
         return len(waiting)
 
     def edit(self, what: str, wanted: Callable[[Row], bool], now: datetime) -> tuple[list[str], list[str]]:
         """Hold, release, retry or remove; the ids changed and those that were busy."""
         sources, target, event = EDITS[what]
         rows = [row for row in self.rows.values() if row.state in sources and wanted(row)]
+        if what == "redeliver":
+            rows = [row for row in rows if row.key[0] in self.kept and self.kept[row.key[0]] > now]
         busy = sorted({row.key[0] for row in rows if not row.is_free(now)})
         free = [row for row in rows if row.key[0] not in busy]
         for row in free:
             row.state = target
             row.end_lease()
             row.story.append(event)
-            if what in ("release", "retry"):
-                row.not_before = min(row.arrived_at, now)
+            if what in ("release", "retry", "redeliver"):
+                row.not_before = min(row.waits_since, now)
+            if what == "redeliver":
+                row.waits_since = now
         return sorted({row.key[0] for row in free}), busy
 
     def expire(self, route: str, before: datetime, state: RecipientState, reason: str, now: datetime) -> int:
-        aged = [row for row in self.pending(route) if row.arrived_at < before and row.is_free(now)]
+        aged = [row for row in self.pending(route) if row.waits_since < before and row.is_free(now)]
         for row in aged:
             row.state = state
             row.last_reply = row.last_reply or reason
             row.end_lease()
             row.story.append(EVENTS[state])
         return len(aged)
+
+    def housekeep(self, now: datetime) -> int:
+        """Content whose time is over goes, unless it is needed still."""
+        over = [queue_id for queue_id, until in self.kept.items() if until <= now]
+        for queue_id in over:
+            del self.kept[queue_id]
+            if not any(row.state in LIVE_STATES for row in self.of(queue_id)):
+                for row in self.of(queue_id):
+                    if row.state is RecipientState.DELIVERED:
+                        row.story.append(LedgerEvent.FORGOTTEN)
+        return len(over)
 
     def next_due(self, route: str, now: datetime) -> datetime | None:
         return min((row.not_before for row in self.pending(route) if row.is_free(now)), default=None)
@@ -152,10 +172,12 @@ class ModelQueue:
 
 
 HELD, PENDING, REMOVED = RecipientState.HELD, RecipientState.PENDING, RecipientState.REMOVED
+DELIVERED = RecipientState.DELIVERED
 EDITS = {
     "hold": ({PENDING}, HELD, LedgerEvent.HELD),
     "release": ({HELD}, PENDING, LedgerEvent.RELEASED),
     "retry": ({PENDING}, PENDING, LedgerEvent.RETRIED),
+    "redeliver": ({DELIVERED}, PENDING, LedgerEvent.REDELIVERED),
     "remove": ({PENDING, HELD}, REMOVED, LedgerEvent.REMOVED),
 }
 LEASE = timedelta(minutes=10)

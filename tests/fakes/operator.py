@@ -48,10 +48,11 @@ class Operator:
         self.config.write_text(CONFIG.format(url=self.url))
         self._clock_offset = timedelta(0)
 
-    def open(self, **options: Any) -> Queue:
-        """The queue as the service opens it, created where it is missing."""
+    def open(self, *, ago: timedelta | None = None, **options: Any) -> Queue:
+        """The queue as the service opens it, created where it is missing; as it would have been so long ago."""
+        clock = self._now if ago is None else lambda: utc_now() - ago
         return Queue.open(
-            self.url, node="mx2.example.com", exclusive=True, migrations=migrations(), clock=self._now, **options
+            self.url, node="mx2.example.com", exclusive=True, migrations=migrations(), clock=clock, **options
         )
 
     def _now(self) -> datetime:

@@ -47,6 +47,56 @@ def test_retry_makes_what_waits_out_a_backoff_due_now(operator: Operator) -> Non
     queue.close()
 
 
+def delivered(operator: Operator, *, ago: timedelta, kept: bool = True) -> str:
+    """A message that came long ago and was delivered so long ago."""
+    queue_id = operator.accept(age=timedelta(days=3))
+    queue = operator.open(ago=ago)
+    (claim,) = queue.claim("main", "test").result()
+    until = utc_now() + timedelta(days=1)
+    outcome = Outcome(RecipientState.DELIVERED, "250 ok", keep_until=until if kept else None)
+    queue.settle([Settlement(claim, {0: outcome})]).result()
+    queue.close()
+    return queue_id
+
+
+def test_retry_delivers_once_more_what_was_delivered_lately_and_is_kept(operator: Operator) -> None:
+    early = delivered(operator, ago=timedelta(hours=12))
+    lately = delivered(operator, ago=timedelta(hours=1))
+    gone = delivered(operator, ago=timedelta(hours=1), kept=False)
+    assert operator.ids("--state", "delivered") == [early, lately, gone]
+    words = ("queue", "retry", "--state", "delivered", "--newer", "6h")
+    assert operator.run(*words, "--dry-run").stdout == "1 message would be made due now.\n"
+    result = operator.run(*words, "--reason", "its disk died")
+    assert (result.exit_code, result.stdout) == (0, "1 message made due now.\n")
+    assert [operator.states(each) for each in (early, lately, gone)] == [["delivered"], ["pending"], ["delivered"]]
+    (shown,) = operator.json("queue", "show", lately)
+    last = shown["ledger"][-1]
+    assert (last["event"], last["detail"]) == ("redelivered", "its disk died")
+    assert last["actor"] == pwd.getpwuid(getuid()).pw_name
+
+
+def test_retry_leaves_what_was_delivered_alone_unless_it_is_asked_for(operator: Operator) -> None:
+    queue_id = delivered(operator, ago=timedelta(hours=1))
+    assert operator.run("queue", "retry", queue_id).exit_code == 3
+    assert operator.run("queue", "retry", "--all").exit_code == 3
+    assert operator.states(queue_id) == ["delivered"]
+
+
+def test_retry_of_both_is_both(operator: Operator) -> None:
+    again = delivered(operator, ago=timedelta(hours=1))
+    waits = operator.accept()
+    result = operator.run("queue", "retry", "--state", "delivered", "--state", "pending")
+    assert result.stdout == "2 messages made due now.\n"
+    assert (operator.states(again), operator.states(waits)) == (["pending"], ["pending"])
+
+
+def test_what_is_kept_can_be_read_and_exported(operator: Operator, tmp_path: Path) -> None:
+    queue_id = delivered(operator, ago=timedelta(hours=1))
+    assert "kept      until" in operator.run("queue", "show", queue_id).stdout
+    assert b"World" in operator.run("queue", "cat", queue_id).stdout_bytes
+    assert operator.run("queue", "export", str(tmp_path / "out"), "--state", "delivered").exit_code == 0
+
+
 def test_remove_ends_a_message_and_keeps_its_story(operator: Operator) -> None:
     queue_id = operator.accept()
     result = operator.run("queue", "remove", queue_id, "--yes", "--reason", "spam")
@@ -162,6 +212,22 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(operator: Operator, 
     result = operator.run("queue", edit, "--all", "--dry-run")
     assert (result.exit_code, result.stdout) == (0, f"1 message would be {done}.\n")
     assert operator.json("queue", "show", queue_id) == before
+
+
+def test_an_edit_by_size_and_by_the_last_reply(operator: Operator) -> None:
+    small, large = operator.accept(), operator.accept(content=b"x" * 2000)
+    assert operator.run("queue", "hold", "--larger", "1kB").stdout == "1 message held.\n"
+    assert (operator.states(small), operator.states(large)) == (["pending"], ["held"])
+    queue = operator.open()
+    (claim,) = queue.claim("main", "test").result()
+    queue.settle([Settlement(claim, {0: Outcome(RecipientState.HELD, "550 5.7.1 Not Today")})]).result()
+    queue.close()
+    assert operator.ids("--reply", "not today") == operator.ids("--reply", "5xx") == [small]
+
+
+def test_a_size_that_is_none_is_named(operator: Operator) -> None:
+    result = operator.run("queue", "list", "--larger", "10")
+    assert (result.exit_code, "--larger 10 is not a size" in result.stderr) == (2, True)
 
 
 def test_a_dry_run_of_release_counts_only_what_is_held(operator: Operator) -> None:

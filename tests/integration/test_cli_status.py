@@ -179,7 +179,7 @@ def test_status_json_has_the_promised_fields(operator: Operator) -> None:
     now = _now()
     _record(operator, [_span(now - 5 * MINUTE)], [_watch(now - timedelta(hours=1), now)])
     (status,) = operator.json("status")
-    assert list(status) == ["as_of", "sentence", "primaries", "outages", "uptime"]
+    assert list(status) == ["as_of", "sentence", "primaries", "outages", "uptime", "reports"]
     main = status["primaries"][0]
     assert {"name", "state", "since", "last_observation", "queue", "drain"} <= set(main)
     assert (main["queue"]["messages"], main["queue"]["recipients"]) == (1, 2)

@@ -62,7 +62,7 @@ def defaults() -> dict[tuple[str, str], object]:
     """Every setting of a configuration that leaves out all it may, spelled as in a file."""
     primary = {"name": "main", "domains": ["example.org"]}
     shown = Config.model_validate({"primary": [primary]}).shown()
-    tables = {"[server]": shown["server"], "[storage]": shown["storage"], "[http]": shown["http"]}
+    tables = {f"[{name}]": shown[name] for name in ("server", "storage", "http", "bounces")}
     tables["[[primary]]"] = shown["primary"][0]
     return {(heading, key): value for heading, table in tables.items() for key, value in table.items()}
 

@@ -210,6 +210,31 @@ def test_mail_expires_while_the_primary_is_down(tmp_path: Path, on_expiry: OnExp
     on_a_rig(tmp_path, use)
 
 
+def test_what_is_delivered_is_kept_for_as_long_as_it_is_told_and_goes_out_once_more(tmp_path: Path) -> None:
+    async def use(r: Rig) -> None:
+        queue_id = r.accept(b"hello\r\n")
+        r.clock.advance(days=29)
+        async with r.running(replace(SETTINGS, retain_delivered=timedelta(days=3))):
+            await until(lambda: r.events.named("delivered"), "a delivery")
+            assert r.queue.show(queue_id).result()[0].keep_until == START + timedelta(days=32)
+            r.clock.advance(days=2)
+            wanted = Filter(states=frozenset({DELIVERED}), delivered_after=r.clock() - timedelta(days=3))
+            r.queue.redeliver(wanted, "operator", "its disk died").result()
+            # It is not expired, though it arrived 31 days ago: not before it is tried, and not when it is deferred.
+            r.sink.replies["rcpt"] = "450 4.2.0 Not yet"
+            await until(lambda: r.events.named("deferred"), "a deferral")
+            del r.sink.replies["rcpt"]
+            r.clock.advance(minutes=5)
+            await until(lambda: len(r.sink.messages) == 2, "a second copy")
+        assert contents(r.sink) == [b"hello\r\n"] * 2
+        assert r.ledger(queue_id) == [
+            *(LedgerEvent.ACCEPTED, LedgerEvent.DELIVERED, LedgerEvent.KEPT, LedgerEvent.REDELIVERED),
+            *(LedgerEvent.DEFERRED, LedgerEvent.DELIVERED, LedgerEvent.KEPT),
+        ]
+
+    on_a_rig(tmp_path, use)
+
+
 # Canary, ramp, cap -------------------------------------------------------------------------------------------------
 
 

@@ -112,7 +112,8 @@ def test_what_is_shown_can_be_written_and_read_again(written):
 def _as_toml(shown: dict) -> str:
     lines = []
     for heading, tables in (("[server]", [shown["server"]]), ("[storage]", [shown["storage"]]),
-                            ("[http]", [shown["http"]]), ("[[primary]]", shown["primary"])):  # fmt: skip
+                            ("[http]", [shown["http"]]), ("[bounces]", [shown["bounces"]]),
+                            ("[[primary]]", shown["primary"])):  # fmt: skip
         for table in tables:
             lines.append(heading)
             lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
@@ -251,6 +252,16 @@ STORAGE_MISTAKES = [
     ('ledger_retention = "90"', 'storage.ledger_retention: "90" is not a duration; '
      'write a number and one of ms, s, m, h, d, for example "10s"'),
 ]  # fmt: skip
+BOUNCES_MISTAKES = [
+    ('smarthost = "smtp.example.org"', 'bounces.smarthost: "smtp.example.org" has no port; '
+     'write an address and a port, for example "smtp.example.org:25"'),
+    ("smarthost = 25", 'bounces.smarthost: 25 is a port alone; write an address and a port: "smtp.example.org:25"'),
+    ('smarthost = "0.0.0.0:25"', 'bounces.smarthost: "0.0.0.0:25" is no server to connect to; '
+     'write its name and port: "smtp.example.org:25"'),
+    ('smarthost = "localhost:25"', 'bounces.smarthost: "localhost:25" is where this service itself listens; '
+     "write the name and port of another mail server"),
+    ('relay = "x"', "bounces.relay: is not a key of [bounces]; write one of smarthost, or take it out"),
+]  # fmt: skip
 HTTP_MISTAKES = [
     ("listen = 8025", 'http.listen: 8025 is a port alone; write an address and a port: "127.0.0.1:8025"'),
     (
@@ -284,6 +295,8 @@ PRIMARY_MISTAKES = [
     ('lifetime = "0d"', 'primary[0].lifetime: "0d" is too short; write "1ms" or more'),
     ('recovery_guard = "-5m"', 'primary[0].recovery_guard: "-5m" is not a duration; '
      'write a number and one of ms, s, m, h, d, for example "10s"'),
+    ('retain_delivered = "a day"', 'primary[0].retain_delivered: "a day" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
     ("port = 0", "primary[0].port: 0 is too small; write 1 or more"),
     ("port = 70000", "primary[0].port: 70000 is too large; write 65535 or less"),
     ('port = "25"', 'primary[0].port: "25" is not a whole number; write port = 25'),
@@ -309,8 +322,8 @@ PRIMARY_MISTAKES = [
      'write a duration in quotes, for example "5s"'),
     ('tls = "yes"', 'primary[0].tls: "yes" is not known here; '
      'write "opportunistic", "none", "require", "verify" or "dane"'),
-    ('on_refusal = "bounce"', 'primary[0].on_refusal: "bounce" is not known here; write "hold" or "discard"'),
-    ('on_expiry = 5', 'primary[0].on_expiry: 5 is not known here; write "hold" or "discard"'),
+    ('on_refusal = "drop"', 'primary[0].on_refusal: "drop" is not known here; write "hold", "bounce" or "discard"'),
+    ('on_expiry = 5', 'primary[0].on_expiry: 5 is not known here; write "hold", "bounce" or "discard"'),
     ("fall = 0", "primary[0].fall: 0 is too small; write 1 or more"),
     ("rise = 1.5", "primary[0].rise: 1.5 is not a whole number; write rise = 2"),
     ('hostname = "mail"', "primary[0].hostname: is not a key of [[primary]]; write it under [server]"),
@@ -361,6 +374,23 @@ PRIMARY_MISTAKES = [
 @pytest.mark.parametrize(("lines", "problem"), SERVER_MISTAKES)
 def test_a_mistake_in_server_is_named_with_its_remedy(written, lines, problem):
     assert problems_of(written(f"[server]\n{lines}\n{PRIMARY}")) == [problem]
+
+
+@pytest.mark.parametrize(("lines", "problem"), BOUNCES_MISTAKES)
+def test_a_mistake_in_bounces_is_named_with_its_remedy(written, lines, problem):
+    assert problems_of(written(f"[bounces]\n{lines}\n{PRIMARY}")) == [problem]
+
+
+def test_the_route_of_reports_is_no_name_for_a_primary(written):
+    assert problems_of(written(PRIMARY.replace('"main"', '"reports"'))) == [
+        'primary[0].name: "reports" is what the queue calls reports to senders; write another name'
+    ]
+
+
+def test_a_smarthost_is_a_name_and_a_port_and_none_where_it_is_empty(written):
+    config = load(written('[bounces]\nsmarthost = "[2001:db8::1]:587"\n' + PRIMARY), environ={})
+    assert config.bounces.smarthost == Endpoint("2001:db8::1", 587)
+    assert load(written('[bounces]\nsmarthost = ""\n' + PRIMARY), environ={}).bounces.smarthost is None
 
 
 @pytest.mark.parametrize(("lines", "problem"), STORAGE_MISTAKES)
@@ -520,7 +550,7 @@ def test_a_name_that_would_garble_a_line_is_refused(written, name):
          'storage: is not a table: "x"; write [storage] on a line of its own, its keys below it'),
         ("[sever]\n" + PRIMARY, "sever: is not a table of this file; did you mean [server]?"),
         ("[alerts]\n" + PRIMARY, "alerts: is not a table of this file; "
-         "write one of [server], [storage], [http], [[primary]], or take it out"),
+         "write one of [server], [storage], [http], [bounces], [[primary]], or take it out"),
         ("hostname = 'mx2.example.org'\n" + PRIMARY, "hostname: stands outside every table; write it under [server]"),
         (PRIMARY + 'interval = 10s\n', "line 5, column 14: expected newline or end of document after a statement; "
          'write text in double quotes on one line, for example interval = "10s"'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,6 +31,13 @@ DOWN = Primary("main", State.DOWN, _ago(14), "connection refused")
 FALLING = Primary("b", State.FALLING, _ago(1), "timed out")
 RISING = Primary("c", State.RISING, _ago(1))
 UNKNOWN = Primary("d", State.UNKNOWN, None)
+
+
+def test_reports_to_senders_are_told_apart_from_mail() -> None:
+    reports = Queued(pending_messages=2, held_messages=1, recipients=3)
+    assert sentence(replace(_status(UP), reports=reports)) == (
+        "main is up; no message waits; 3 reports to senders, 1 of them held."
+    )
 
 
 @pytest.mark.parametrize(

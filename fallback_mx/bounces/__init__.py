@@ -1,0 +1,1 @@
+"""Bounces: whether a report may go to a sender, and the report."""
