@@ -1,8 +1,8 @@
 """Whether a history keeps the first promise: what was answered with 250 arrives, as it was sent, once and in order.
 
 - **lost**: a recipient of a message that was answered with 250 neither arrived nor waits in the queue.
-- **invented**: something arrived that nobody sent: no such try, no such recipient, a try whose content never left whole,
-  or one that was refused.
+- **invented**: something arrived that nobody sent: no such try, no such recipient, a try whose content never left
+  whole, or one that was refused.
 - **mangled**: the content below the trace line is not, octet for octet, what was sent.
 - **doubled**: a recipient's copy came again without a reason. There are two. The primary's reply to the copy before was
   lost: it was never written, or the connection ended and nothing after it shows that it was read. Or the service was

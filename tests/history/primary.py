@@ -150,7 +150,7 @@ class WrittenDown(Sink):
 
 
 class Primary:
-    """The sink on a loop and a thread of its own. `suffer` does one of its misfortunes and returns when that is over."""
+    """The sink on a loop and a thread of its own. `suffer` has one misfortune happen, and returns when it is over."""
 
     def __init__(self, chance: random.Random) -> None:
         self._thread = LoopThread()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """By a sender. `dotted_at` is when the final dot began to leave, None where the content never left whole; `reply` is
-    what it was answered, "" where the session ended without; `queue_id` is named in a 250."""
+    """By a sender. `dotted_at` is when the final dot began to leave, None where the content never left whole; `reply`
+    is what it was answered, "" where the session ended without; `queue_id` is named in a 250."""
 
     sender: int
     number: int
@@ -40,8 +40,8 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """By the primary: it took this at the final dot. `said` is whether it wrote its 250. `queue_id` and `digest` are those
-    of the trace line and of the content below it."""
+    """By the primary: it took this at the final dot. `said` is whether it wrote its 250. `queue_id` is that of the trace
+    line, `digest` that of the content below it."""
 
     at: float
     connection: int
@@ -88,8 +88,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`kills` are the moments at which the service was killed; `waiting` is what is in its queue at the end, as queue id
-    and forward-path; `connections` is how many the primary may be given."""
+    """`kills` are the moments at which the service was killed; `waiting` is what is in its queue at the end, as queue
+    id and forward-path; `connections` is how many the primary may be given."""
 
     tries: Sequence[Try] = ()
     copies: Sequence[Copy] = ()
