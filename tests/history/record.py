@@ -40,8 +40,8 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """By the primary: it took this at the final dot. `said` is whether it wrote its 250. `queue_id` is that of the trace
-    line, `digest` that of the content below it."""
+    """By the primary: it took this at the final dot. `said` is whether it wrote its 250. `queue_id` is that of the
+    trace line, `digest` that of the content below it."""
 
     at: float
     connection: int
