@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from mxqueue import Queue
 from mxqueue.errors import QueueError
@@ -34,8 +36,9 @@ MISFORTUNES = {
     "retry": 6,  # no misfortune: an operator who cannot wait
 }
 # A life in which nothing arrived shows little: so many copies, or so many seconds, come before the next kill.
-COPIES_A_LIFE = 30
+COPIES_A_LIFE = 10
 SECONDS_A_LIFE = 8.0
+START_SECONDS = 30.0
 DRAIN_SECONDS = 120.0
 
 
@@ -48,6 +51,7 @@ class Story:
         self._connections = connections
         self._kills: list[float] = []
         self._told: list[str] = []
+        self._history = History()
 
     @property
     def misfortunes(self) -> str:
@@ -63,33 +67,37 @@ class Story:
                 rise=1,
                 tls="none",
             )
-            with Relay(settings) as relay:
-                relay.kill()
-                queue = Queue.open(relay.url, node="operator")
-                try:
-                    self._live(relay, server, queue, seconds)
-                    relay.start()
-                    self._drain(relay, queue)
-                    return self._history(server.sink, queue)
-                finally:
-                    queue.close()
+            relay = Relay(settings)
+            try:
+                self._play(relay, server, seconds)
+                return self._history
+            except BaseException as error:
+                error.add_note(f"the service's log ends:\n{relay.log_tail()}")
+                raise
+            finally:
+                shutil.rmtree(relay.directory)
 
     # What happens -----------------------------------------------------------------------------------------------------
 
-    def _live(self, relay: Relay, server: Primary, queue: Queue, seconds: float) -> None:
-        victim = Supervisor("tests.fakes.serving:serve", str(relay.config_file), str(relay.log_file))
-        with victim as service, Senders(relay.port, self._seed) as self._senders:
+    def _play(self, relay: Relay, server: Primary, seconds: float) -> None:
+        with Supervisor("tests.fakes.serving:serve", str(relay.config_file), str(relay.log_file)) as service:
             service.start()
             self._born(server)
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
-                time.sleep(self._chance.uniform(0.02, 0.5))
-                (what,) = self._chance.choices([*MISFORTUNES], [*MISFORTUNES.values()])
-                self._befall(what, service, server, queue)
-            self._senders.calm_down()
-            server.sink.behaves = True
-        # Leaving kills it, whatever it was about to do.
-        self._kills.append(time.time())
+            _wait_for(relay.log_file, "event=service_started")
+            queue = Queue.open(relay.url, node="operator")
+            try:
+                with Senders(relay.port, self._seed) as senders:
+                    end = time.monotonic() + seconds
+                    while time.monotonic() < end:
+                        time.sleep(self._chance.uniform(0.02, 0.3))
+                        (what,) = self._chance.choices([*MISFORTUNES], [*MISFORTUNES.values()])
+                        self._befall(what, service, server, queue)
+                    senders.calm_down()
+                server.sink.behaves = True
+                _drain(queue)
+                self._history = self._written_down(senders, server.sink, queue)
+            finally:
+                queue.close()
 
     def _born(self, server: Primary) -> None:
         self._life = time.monotonic(), len(server.sink.copies)
@@ -122,17 +130,10 @@ class Story:
             time.sleep(self._chance.uniform(0.05, 1.0))
             os.kill(pid, signal.SIGCONT)
 
-    def _drain(self, relay: Relay, queue: Queue) -> None:
-        """What waits for a retry need not wait for long here."""
-        end = time.monotonic() + DRAIN_SECONDS
-        while relay.queue_count() and time.monotonic() < end:
-            _retry_all(queue)
-            time.sleep(0.5)
-
     # What was written down --------------------------------------------------------------------------------------------
 
-    def _history(self, server: WrittenDown, queue: Queue) -> History:
-        tries = self._senders.tries
+    def _written_down(self, senders: Senders, server: WrittenDown, queue: Queue) -> History:
+        tries = senders.tries
         ids = sorted({each.queue_id for each in tries if each.queue_id} | {copy.queue_id for copy in server.copies})
         rows = queue.read(lambda connection: [row for each in ids for row in ledger_rows(connection, each)]).result()
         waiting = frozenset(
@@ -152,6 +153,21 @@ class Story:
             waiting=waiting,
             connections=self._connections,
         )
+
+
+def _wait_for(log: Path, words: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not log.exists() or words not in log.read_text(errors="replace"):
+        assert time.monotonic() < end, f"not within {START_SECONDS} s: {words}"
+        time.sleep(0.05)
+
+
+def _drain(queue: Queue) -> None:
+    """What waits for a retry need not wait for long here. What is left after a while is left."""
+    end = time.monotonic() + DRAIN_SECONDS
+    while queue.count().result() and time.monotonic() < end:
+        _retry_all(queue)
+        time.sleep(0.3)
 
 
 def _retry_all(queue: Queue) -> None:
