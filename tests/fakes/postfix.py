@@ -223,6 +223,10 @@ class Postfix:
         )
         _end_group(group)
 
+    def answer(self) -> None:
+        """`start`, by the name that it has for every primary."""
+        self.start()
+
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -22,8 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mxqueue import views
+from sqlalchemy import select
+
+from mxqueue import LedgerRow, views
 from mxqueue.engine import make_engine
+from mxqueue.schema import ledger
 from tests.fakes.ports import free_port
 
 DOMAIN = "example.test"
@@ -157,6 +160,16 @@ class Relay:
         try:
             with engine.connect() as connection:
                 return sum(row.messages for row in views.count(connection))
+        finally:
+            engine.dispose()
+
+    def ledger(self) -> list[LedgerRow]:
+        """All that is on record of all messages, in the order in which it happened to each."""
+        engine = make_engine(self.url, writes=False)
+        try:
+            with engine.connect() as connection:
+                ids = connection.scalars(select(ledger.c.message_id).distinct().order_by(ledger.c.message_id)).all()
+                return [row for each in ids for row in views.ledger_rows(connection, each)]
         finally:
             engine.dispose()
 

@@ -108,13 +108,17 @@ class Unpacked:
     def _enclosed(self, command: Sequence[str]) -> list[str]:
         return [*NAMESPACES, "sh", "-euc", ENTER, "sh", *map(str, self._mounts), "--", *command]
 
-    def remove(self) -> None:
+    def stop(self) -> None:
+        """What it keeps stays; `start` begins again with it."""
         if self._process is not None:
             # The first process of the namespace takes all the others with it, and is gone only when they are.
             for first in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
                 os.kill(int(first), signal.SIGKILL)
             self._process.wait(20)
             self._process = None
+
+    def remove(self) -> None:
+        self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def log_tail(self, lines: int = 30) -> str:

@@ -33,6 +33,4 @@ def test_every_promise_is_kept_whatever_befalls_senders_service_and_primary(conn
     assert answered > 10, f"expected something to check, found {answered} messages"
     copies = len(history.copies)
     again = copies - len({(each.queue_id, each.forward_path) for each in history.copies})
-    print(
-        f"{answered} of {len(history.tries)} tries answered, {copies} copies, {again} of them second; {story.misfortunes}"
-    )
+    print(f"{answered} of {len(history.tries)} tries answered, {copies} copies, {again} second; {story.misfortunes}")
