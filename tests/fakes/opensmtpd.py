@@ -21,10 +21,9 @@ match from any for any action "out"
 """
 
 TO_NEXT_HOP = 'action "out" relay host smtp://127.0.0.1:{next_hop} helo sender.example.net'
-# By a command, since its own delivery agents stand where only an installed package has them.
-TO_A_BOX = """\
+TO_A_MAILDIR = """\
 table everyone {{ "@" = nobody }}
-action "out" mda "new=$(mktemp {box}/tmp/XXXXXXXX) && cat > $new && mv $new {box}/new/" virtual <everyone>"""
+action "out" maildir "{box}" virtual <everyone>"""
 
 
 def missing() -> str | None:
@@ -33,7 +32,7 @@ def missing() -> str | None:
 
 
 class OpenSmtpd(Unpacked):
-    """One instance that hands everything to `next_hop`, a port of 127.0.0.1, or puts it into one directory."""
+    """One instance that hands everything to `next_hop`, a port of 127.0.0.1, or puts it into one Maildir."""
 
     def __init__(self, next_hop: int | None) -> None:
         places = {"lib": "/var/lib", "spool": "/var/spool", "run": "/run"}
@@ -42,10 +41,9 @@ class OpenSmtpd(Unpacked):
         self.make("lib/opensmtpd/empty")
         self._configuration = self.directory / "smtpd.conf"
         self._box = self.directory / "box"
-        for name in ("box/new", "box/tmp"):
-            self.make(name, pwd.getpwnam("nobody").pw_uid)
+        self.make("box", pwd.getpwnam("nobody").pw_uid)
         hostname = "primary.example.net" if next_hop is None else "sender.example.net"
-        action = (TO_A_BOX if next_hop is None else TO_NEXT_HOP).format(box=self._box, next_hop=next_hop)
+        action = (TO_A_MAILDIR if next_hop is None else TO_NEXT_HOP).format(box=self._box, next_hop=next_hop)
         self._configuration.write_text(CONFIGURATION.format(port=self.port, hostname=hostname, action=action))
 
     @classmethod
@@ -65,5 +63,5 @@ class OpenSmtpd(Unpacked):
         self.start(self.port, PROGRAM, "-d", "-v", "-f", str(self._configuration))
 
     def messages(self) -> list[bytes]:
-        """The content of everything delivered so far."""
+        """The content of everything delivered into the Maildir so far."""
         return [path.read_bytes() for path in self._box.glob("new/*")]

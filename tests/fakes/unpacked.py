@@ -54,7 +54,10 @@ class Unpacked:
         self.directory.chmod(0o755)  # the server works as users of its own
         self.log_file = self.directory / "log"
         self.ids = {user: FIRST_ID + number for number, user in enumerate(users)}
-        self._mounts = [UNPACKED / package / "usr/sbin", Path("/usr/sbin"), *self._accounts()]
+        self._mounts = self._accounts()
+        for place in ("usr/sbin", "usr/libexec"):  # its own programs, and what these start
+            if (UNPACKED / package / place).exists():
+                self._mounts += [UNPACKED / package / place, Path("/") / place]
         for name, place in mounts.items():
             (self.directory / name).mkdir()
             self._mounts += [self.directory / name, Path(place)]
