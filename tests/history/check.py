@@ -1,6 +1,7 @@
 """Whether a history keeps the first promise: what was answered with 250 arrives, as it was sent, once and in order.
 
-- **lost**: a recipient of a message that was answered with 250 neither arrived nor waits in the queue.
+- **lost**: a recipient of a message that was answered with 250 neither arrived nor waits in the queue. Where the 250
+  was the primary's own, handed on, it must have arrived.
 - **invented**: something arrived that nobody sent: no such try, no such recipient, a try whose content never left
   whole, or one that was refused.
 - **mangled**: the content below the trace line is not, octet for octet, what was sent.
@@ -13,6 +14,7 @@
 - **disordered**: of the messages of one sender, each sent after the one before was answered, the one accepted first is
   offered to the primary first. Only those overtake it that find it put off (it waits for its retry) or in hand on
   another connection, each of which has two at most, one on the wire and one announced.
+  Of what is played through nothing is said here.
 """
 
 from __future__ import annotations
@@ -49,11 +51,13 @@ def violations(history: History) -> list[Violation]:
 
 
 def _lost(history: History) -> Iterator[Violation]:
-    arrived = {(copy.queue_id, copy.forward_path) for copy in history.copies}
+    ours = {(copy.queue_id, copy.forward_path) for copy in history.copies} | history.waiting
+    taken = {(copy.reverse_path, copy.forward_path) for copy in history.copies}
     for each in history.tries:
         for path in each.forward_paths if each.is_answered else ():
             key = (each.queue_id, path)
-            if key not in arrived and key not in history.waiting:
+            is_there = key in ours if each.queue_id else (each.reverse_path, path) in taken
+            if not is_there:
                 yield Violation("lost", each.reverse_path, f"answered {each.reply!r}, and {path} has nothing")
 
 
@@ -127,7 +131,7 @@ def _disordered(history: History) -> Iterator[Violation]:
         offered.setdefault(offer.reverse_path, offer.at)
     put_off = {entry.queue_id for entry in history.ledger if entry.event in ("deferred", "ambiguous")}
     room = 2 * (history.connections - 1)
-    for sender, tries in _grouped([(each.sender, each) for each in history.tries if each.is_answered]).items():
+    for sender, tries in _grouped([(each.sender, each) for each in history.tries if each.queue_id]).items():
         earlier: list[float] = []  # when those that were accepted before were offered
         for each in sorted(tries, key=lambda each: each.number):
             at = offered.get(each.reverse_path, float("inf"))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Try:
     """By a sender. `dotted_at` is when the final dot began to leave, None where the content never left whole; `reply`
-    is what it was answered, "" where the session ended without; `queue_id` is named in a 250."""
+    is what it was answered, "" where the session ended without; `queue_id` is named in a 250 of ours, "" in one of the
+    primary's that was handed on."""
 
     sender: int
     number: int

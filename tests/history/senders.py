@@ -97,7 +97,6 @@ class Sender:
             self._connection.shutdown(socket.SHUT_WR)
         reply = self._hear()
         found = re.search(r"Queued as (\w+)", reply)
-        assert (found is not None) == reply.startswith("250"), reply
         self._try = replace(self._try, reply=reply, queue_id=found[1] if found else "")
         if happens["half-close"] or reply.startswith("421"):
             raise BrokenOff(reply)

@@ -72,6 +72,12 @@ def test_another_try_does_not_make_up_for_a_lost_one() -> None:
     assert kinds(History([M, again], [arrived(again, 2)])) == ["lost"]
 
 
+def test_what_the_primary_itself_answered_must_have_arrived() -> None:
+    handed_on = sent(queue_id="")
+    assert kinds(History([handed_on])) == ["lost"]
+    assert kinds(History([handed_on], [arrived(handed_on, 2, queue_id="id")])) == []
+
+
 # Invented, mangled ---------------------------------------------------------------------------------------------------
 
 

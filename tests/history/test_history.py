@@ -14,13 +14,13 @@ import pytest
 from tests.history.check import violations
 from tests.history.story import Story
 
-SECONDS = float(os.environ.get("FALLBACK_MX_HISTORY_SECONDS", "5"))
+SECONDS = float(os.environ.get("FALLBACK_MX_HISTORY_SECONDS", "4"))
 SEED = int(os.environ.get("FALLBACK_MX_HISTORY_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 
 
-@pytest.mark.parametrize("connections", [1, 5])
-def test_every_promise_is_kept_whatever_befalls_senders_service_and_primary(connections: int) -> None:
-    story = Story(SEED, connections)
+@pytest.mark.parametrize(("when_up", "connections"), [("accept", 1), ("accept", 5), ("proxy", 5)])
+def test_every_promise_is_kept_whatever_befalls_senders_service_and_primary(when_up: str, connections: int) -> None:
+    story = Story(SEED, connections, when_up)
     try:
         history = story.play(SECONDS)
     except BaseException as error:
