@@ -118,6 +118,10 @@ class Drain:
             put_off_seconds=self._pace.put_off_seconds,
         )
 
+    def is_served(self, seconds: float) -> bool:
+        """Whether the primary is taking mail: a connection stands, and it took a message within so many seconds."""
+        return self._pace.has_served(seconds)
+
     async def run(self) -> None:
         """Until `stop`, or cancellation, which forgoes the grace time. Afterwards nothing is leased to this drain."""
         tasks = [self._loop.create_task(self._settler.run()), self._loop.create_task(self._feed.keep_leases())]

@@ -23,6 +23,7 @@ class Pace:
         self._ramp = ramp.CANARY
         self._failures = 0
         self._put_off_until = now()
+        self._served_at = float("-inf")
 
     @property
     def allowed(self) -> int:
@@ -37,6 +38,10 @@ class Pace:
         """How long the next hop is still left alone."""
         return max(0.0, self._put_off_until - self._now())
 
+    def has_served(self, seconds: float) -> bool:
+        """Whether a connection stands, and a message was served on one no longer ago than this."""
+        return self.connections > 0 and self._now() - self._served_at <= seconds
+
     def begin_again(self) -> None:
         """The primary has come back: whatever was learned before, a canary goes first, and at once."""
         self._ramp = ramp.CANARY
@@ -46,6 +51,7 @@ class Pace:
     def on_served(self, was_served: bool | None) -> None:
         """One message is through; see `was_served` in rules/disposition.py."""
         if was_served:
+            self._served_at = self._now()
             self._failures = 0
             self._ramp = ramp.succeeded(self._ramp, self._settings.max_connections)
         elif was_served is False:

@@ -57,6 +57,11 @@ class Observation:
     size_limit: int | None = None  # octets of the largest message that it takes, where it has said so (RFC 1870)
 
     @property
+    def is_turned_away(self) -> bool:
+        """It answered, and has no room for another connection: 421 in place of the greeting (RFC 5321, section 3.1)."""
+        return not self.good and self.phase == "banner" and self.detail.startswith("421")
+
+    @property
     def ended_at(self) -> datetime:
         return self.at + timedelta(seconds=self.duration_seconds or 0)
 

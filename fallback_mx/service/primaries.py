@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 from fallback_mx import maillog
@@ -34,6 +34,9 @@ from fallback_mx.status import Live, patience
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Queue, QueueError, RecipientState
 from mxqueue.model import utc_now
+
+# A primary that took a message from us so lately, on a connection that still stands, is up whatever it says to a look.
+SERVED_SECONDS = 60.0
 
 
 class Station:
@@ -101,6 +104,9 @@ class Station:
         seen = await probe(lambda: self._line(self._probe_dial))
         if seen.good:
             self._learn(seen.size_limit)
+        if seen.is_turned_away and self.drain.is_served(SERVED_SECONDS):
+            # It is our own deliveries that leave no room for this look.
+            return replace(seen, good=True)
         return seen
 
     def _learn(self, size_limit: int | None) -> None:

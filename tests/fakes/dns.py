@@ -20,7 +20,9 @@ Records = dict[tuple[str, str], Iterable[str]]
 
 
 class NameServer:
-    """Answers from `records`. A name in `broken` gets that rcode, one in `truncated` its answer by TCP alone.
+    """Answers from `records`. A name in `broken` gets that rcode, one in `truncated` its answer by TCP alone,
+    one in `silent` none. Before every answer by UDP comes what is in `forged` for that name and type, as of somebody
+    who has guessed everything but the number of the question.
 
     `is_validating`: it says of every answer that DNSSEC vouches for it, to those that ask for that; `insecure` are the
     names for which it does not.
@@ -34,15 +36,32 @@ class NameServer:
         truncated: frozenset[str] = frozenset(),
         is_validating: bool = False,
         insecure: frozenset[str] = frozenset(),
+        silent: frozenset[str] = frozenset(),
+        forged: Records | None = None,
     ) -> None:
         self.records = records
         self.broken = broken or {}
         self.truncated = truncated
         self.is_validating = is_validating
         self.insecure = insecure
+        self.silent = silent
+        self.forged = forged or {}
         self.asked: list[tuple[str, str, str]] = []
 
-    def answer(self, query: bytes, transport: str) -> bytes:
+    def forgery(self, query: bytes) -> bytes | None:
+        """What somebody else says, who does not see the question."""
+        asked = dns.message.from_wire(query)
+        [question] = asked.question
+        name, kind = question.name.to_text().lower(), dns.rdatatype.to_text(question.rdtype)
+        if (name, kind) not in self.forged:
+            return None
+        response = dns.message.make_response(asked)
+        response.id ^= 1
+        response.answer.append(dns.rrset.from_text_list(name, 60, "IN", kind, self.forged[name, kind]))
+        return response.to_wire(want_shuffle=False)
+
+    def answer(self, query: bytes, transport: str) -> bytes | None:
+        """None where there is none."""
         asked = dns.message.from_wire(query)
         response = dns.message.make_response(asked)
         response.flags |= dns.flags.RA
@@ -51,6 +70,8 @@ class NameServer:
         self.asked.append((name, kind, transport))
         if self.is_validating and asked.flags & dns.flags.AD and name not in self.insecure:
             response.flags |= dns.flags.AD
+        if name in self.silent:
+            return None
         if name in self.broken:
             response.set_rcode(self.broken[name])
         elif name in self.truncated and transport == "udp":
@@ -70,7 +91,9 @@ class _Udp(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._transport.sendto(self._server.answer(data, "udp"), addr)
+        for reply in (self._server.forgery(data), self._server.answer(data, "udp")):
+            if reply is not None:
+                self._transport.sendto(reply, addr)
 
 
 @asynccontextmanager
@@ -80,8 +103,9 @@ async def resolver_for(server: NameServer) -> AsyncIterator[dns.asyncresolver.Re
     async def by_tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         [length] = struct.unpack("!H", await reader.readexactly(2))
         reply = server.answer(await reader.readexactly(length), "tcp")
-        writer.write(struct.pack("!H", len(reply)) + reply)
-        await writer.drain()
+        if reply is not None:
+            writer.write(struct.pack("!H", len(reply)) + reply)
+            await writer.drain()
         writer.close()
 
     listening = await asyncio.start_server(by_tcp, "127.0.0.1", 0)

@@ -1,7 +1,8 @@
-"""OpenSMTPD as a sending server, from Debian's unpacked package: as it would be installed, but on a port of its own."""
+"""OpenSMTPD as a sending server or as a primary, from Debian's unpacked package: as if installed, on its own port."""
 
 from __future__ import annotations
 
+import pwd
 from typing import Self
 
 from tests.fakes import unpacked
@@ -11,13 +12,18 @@ from tests.fakes.unpacked import Unpacked
 PACKAGE = "opensmtpd"
 PROGRAM = "/usr/sbin/smtpd"
 
-# Everything goes to the next hop, whoever it is from. What is not said here is OpenSMTPD's default.
+# Whoever it is from. What is not said here is OpenSMTPD's default.
 CONFIGURATION = """\
 smtp max-message-size 60M
-listen on 127.0.0.1 port {port} hostname sender.example.net
-action "next_hop" relay host smtp://127.0.0.1:{next_hop} helo sender.example.net
-match from any for any action "next_hop"
+listen on 127.0.0.1 port {port} hostname {hostname}
+{action}
+match from any for any action "out"
 """
+
+TO_NEXT_HOP = 'action "out" relay host smtp://127.0.0.1:{next_hop} helo sender.example.net'
+TO_A_MAILDIR = """\
+table everyone {{ "@" = nobody }}
+action "out" maildir "{box}" virtual <everyone>"""
 
 
 def missing() -> str | None:
@@ -26,20 +32,36 @@ def missing() -> str | None:
 
 
 class OpenSmtpd(Unpacked):
-    """One instance that hands everything to `next_hop`, a port of 127.0.0.1."""
+    """One instance that hands everything to `next_hop`, a port of 127.0.0.1, or puts it into one Maildir."""
 
-    def __init__(self, next_hop: int) -> None:
+    def __init__(self, next_hop: int | None) -> None:
         places = {"lib": "/var/lib", "spool": "/var/spool", "run": "/run"}
         super().__init__(PACKAGE, users=["opensmtpd", "opensmtpq"], mounts=places)
         self.port = free_port()
         self.make("lib/opensmtpd/empty")
         self._configuration = self.directory / "smtpd.conf"
-        self._configuration.write_text(CONFIGURATION.format(port=self.port, next_hop=next_hop))
+        self._box = self.directory / "box"
+        self.make("box", pwd.getpwnam("nobody").pw_uid)
+        hostname = "primary.example.net" if next_hop is None else "sender.example.net"
+        action = (TO_A_MAILDIR if next_hop is None else TO_NEXT_HOP).format(box=self._box, next_hop=next_hop)
+        self._configuration.write_text(CONFIGURATION.format(port=self.port, hostname=hostname, action=action))
+
+    @classmethod
+    def primary(cls) -> Self:
+        """Takes everything."""
+        return cls(None)
 
     def __enter__(self) -> Self:
         try:
-            self.start(self.port, PROGRAM, "-d", "-v", "-f", str(self._configuration))
+            self.answer()
         except BaseException:
             self.remove()
             raise
         return self
+
+    def answer(self) -> None:
+        self.start(self.port, PROGRAM, "-d", "-v", "-f", str(self._configuration))
+
+    def messages(self) -> list[bytes]:
+        """The content of everything delivered into the Maildir so far."""
+        return [path.read_bytes() for path in self._box.glob("new/*")]

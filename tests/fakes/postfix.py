@@ -223,6 +223,10 @@ class Postfix:
         )
         _end_group(group)
 
+    def answer(self) -> None:
+        """`start`, by the name that it has for every primary."""
+        self.start()
+
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -234,11 +238,15 @@ class Postfix:
         self.stop()
         self.start()
 
-    def end_of_outage(self) -> None:
-        """Mail may go out again; what was deferred waits for `postqueue -f`."""
-        self.settings["defer_transports"] = ""
+    def reload(self, **settings: str) -> None:
+        """Other settings for sessions that begin from now on."""
+        self.settings |= settings
         self._write_main_cf()
         self.command("postfix", "reload")
+
+    def end_of_outage(self) -> None:
+        """Mail may go out again; what was deferred waits for `postqueue -f`."""
+        self.reload(defer_transports="")
 
     def command(self, program: str, *arguments: str) -> str:
         """Runs one of Postfix's own commands on this instance and returns what it printed."""

@@ -24,9 +24,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sqlalchemy import select
+
 from fallback_mx.cli.opening import migrations
-from mxqueue import Queue, views
+from mxqueue import LedgerRow, Queue, views
 from mxqueue.engine import make_engine
+from mxqueue.schema import ledger
 from tests.fakes.ports import free_port
 
 DOMAIN = "example.test"
@@ -170,6 +173,16 @@ class Relay:
         try:
             with engine.connect() as connection:
                 return sum(row.messages for row in views.count(connection))
+        finally:
+            engine.dispose()
+
+    def ledger(self) -> list[LedgerRow]:
+        """All that is on record of all messages, in the order in which it happened to each."""
+        engine = make_engine(self.url, writes=False)
+        try:
+            with engine.connect() as connection:
+                ids = connection.scalars(select(ledger.c.message_id).distinct().order_by(ledger.c.message_id)).all()
+                return [row for each in ids for row in views.ledger_rows(connection, each)]
         finally:
             engine.dispose()
 

@@ -44,6 +44,11 @@ class Supervisor:
             self.kill()
         self._nursery.communicate(timeout=30)
 
+    @property
+    def pid(self) -> int:
+        assert self._pid is not None, "it does not run"
+        return self._pid
+
     def start(self) -> None:
         assert self._pid is None, "it runs already"
         self._say("start")

@@ -54,7 +54,10 @@ class Unpacked:
         self.directory.chmod(0o755)  # the server works as users of its own
         self.log_file = self.directory / "log"
         self.ids = {user: FIRST_ID + number for number, user in enumerate(users)}
-        self._mounts = [UNPACKED / package / "usr/sbin", Path("/usr/sbin"), *self._accounts()]
+        self._mounts = self._accounts()
+        for place in ("usr/sbin", "usr/libexec"):  # its own programs, and what these start
+            if (UNPACKED / package / place).exists():
+                self._mounts += [UNPACKED / package / place, Path("/") / place]
         for name, place in mounts.items():
             (self.directory / name).mkdir()
             self._mounts += [self.directory / name, Path(place)]
@@ -108,13 +111,17 @@ class Unpacked:
     def _enclosed(self, command: Sequence[str]) -> list[str]:
         return [*NAMESPACES, "sh", "-euc", ENTER, "sh", *map(str, self._mounts), "--", *command]
 
-    def remove(self) -> None:
+    def stop(self) -> None:
+        """What it keeps stays; `start` begins again with it."""
         if self._process is not None:
             # The first process of the namespace takes all the others with it, and is gone only when they are.
             for first in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
                 os.kill(int(first), signal.SIGKILL)
             self._process.wait(20)
             self._process = None
+
+    def remove(self) -> None:
+        self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def log_tail(self, lines: int = 30) -> str:

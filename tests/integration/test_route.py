@@ -221,6 +221,15 @@ def test_dns_trouble_is_temporary(rcode: dns.rcode.Rcode) -> None:
     trouble(NameServer(mx("10 mail.example.test."), broken={"example.test.": rcode}))
 
 
+def test_no_answer_is_temporary() -> None:
+    trouble(NameServer(mx("10 mail.example.test."), silent=frozenset({"example.test."})))
+
+
+def test_an_answer_that_somebody_else_has_made_up_is_not_believed() -> None:
+    server = NameServer(mx("10 mail.example.test."), forged={("example.test.", "MX"): ["1 other.example.test."]})
+    assert [hop.host for hop in hops(server)] == ["mail.example.test"]
+
+
 def test_a_truncated_answer_is_asked_for_again_by_tcp() -> None:
     server = NameServer(mx("10 mail.example.test."), truncated=frozenset({"example.test."}))
     assert [hop.host for hop in hops(server)] == ["mail.example.test"]
