@@ -16,6 +16,7 @@ from fallback_mx.redelivery import Courier, DrainSettings, OnExpiry
 from fallback_mx.redelivery.carrier import MOST_UNSETTLED
 from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
+from fallback_mx.rules.draining import Phase
 from fallback_mx.smtp.sink import Act, Answer, Sink, SinkSession
 from mxqueue.engine import sqlite_module
 from mxqueue.model import Filter, LedgerEvent, Outcome, RecipientState, Settlement
@@ -272,7 +273,8 @@ def test_a_canary_that_is_refused_is_followed_by_another_canary(tmp_path: Path) 
         r.accept_many(10)
         async with r.running() as drain:
             await until(lambda: len(r.events.named("deferred")) == 2, "two deferrals")
-            assert drain.status.is_canary
+            assert drain.status.phase is Phase.PUT_OFF
+            assert drain.status.reason == "550 5.1.1 No such user"
             assert drain.status.put_off_seconds > 0
             assert drain.status.allowed_connections == 1
         assert r.sink.most_connections == 1
