@@ -38,6 +38,7 @@ from mxqueue.model import (
     utc_now,
 )
 from mxqueue.spool import StoredContent
+from mxqueue.turns import Turns
 from mxqueue.writer import Checkpointer, Writer
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Queue:
         self.path = database_path(url)
         self._ids = Ids(clock)
         self.writer = Writer(self._write_engine)
+        self._turns = Turns()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="mxqueue-reader")
         self._checkpointer = Checkpointer(self.path, self.writer.latch) if self.path is not None else None
 
@@ -193,10 +195,10 @@ class Queue:
     def claim(
         self, route: str, owner: str, limit: int = 100, lease: timedelta = timedelta(minutes=10)
     ) -> Future[list[Claim]]:
-        """Lease up to `limit` messages of this route that are due, oldest first."""
+        """Lease up to `limit` messages of this route that are due, oldest first, its recipients' domains in turn."""
         now = self._clock()
         request = leases.ClaimRequest(route, f"{self._node}/{owner}", limit, now, now + lease, self.new_id())
-        return self.writer.submit(lambda connection: leases.claim(connection, request))
+        return self.writer.submit(lambda connection: leases.claim(connection, request, self._turns))
 
     def claim_aged(
         self, route: str, before: datetime, owner: str, limit: int = 100, lease: timedelta = timedelta(minutes=10)
