@@ -107,6 +107,15 @@ class Drain:
         self._woken.set()
         self._feed.stir()
 
+    def has_served_since(self, moment: float) -> bool:
+        """Whether the next hop has served a message since then, by the event loop's clock."""
+        return self._pace.served_at >= moment
+
+    @property
+    def connections(self) -> int:
+        """How many stand now."""
+        return self._pace.connections
+
     @property
     def status(self) -> DrainStatus:
         now = Situation(

@@ -11,11 +11,13 @@ from fallback_mx.rules.backoff import Backoff, wait
 
 
 class Pace:
-    """`connections` stand now, `on_wire` messages are with the next hop. `now` is a monotonic clock in seconds."""
+    """`connections` stand now, `on_wire` messages are with the next hop, at `served_at` it last served one. `now` is a
+    monotonic clock in seconds."""
 
     def __init__(self, settings: DrainSettings, chance: Callable[[], float], now: Callable[[], float]) -> None:
         self.connections = 0
         self.on_wire = 0
+        self.served_at = float("-inf")
         self.last_failure = ""
         self._trouble = ""
         self._settings = settings
@@ -53,6 +55,7 @@ class Pace:
     def on_served(self, was_served: bool | None, strain: str = "") -> None:
         """One message is through; see `was_served` and `strain` in rules/disposition.py."""
         if was_served:
+            self.served_at = self._now()
             self._failures = 0
             self._ramp = ramp.succeeded(self._ramp, self._settings.max_connections)
             if self.allowed == self._settings.max_connections:

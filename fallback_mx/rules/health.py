@@ -45,7 +45,7 @@ class Observation:
     """One look at a primary, by a probe or by a delivery.
 
     `at` is when it began; where it took `duration_seconds` it speaks for all of that time. `phase` is how far it came
-    ("route", "connect", "banner", "ehlo", "starttls", "auth"), `detail` what was seen there, in a few
+    ("route", "connect", "banner", "ehlo", "starttls", "auth", "delivery"), `detail` what was seen there, in a few
     words.
     """
 

@@ -36,6 +36,10 @@ from fallback_mx.web.metrics import Metrics
 from mxqueue import Queue, QueueError, RecipientState
 from mxqueue.model import utc_now
 
+# How long a message may take that shows a full primary to be none that is down.
+PATIENCE_WITH_FULL_SECONDS = 30.0
+LOOK_AT_DELIVERIES_SECONDS = 0.05
+
 
 class Station:
     """Made in a running event loop, where it begins at once."""
@@ -111,10 +115,28 @@ class Station:
         return line
 
     async def _probe(self) -> Observation:
+        began, in_use = asyncio.get_running_loop().time(), self.drain.connections
         seen = await probe(lambda: self._line(self._probe_dial))
-        if seen.good:
+        if not seen.good and seen.phase in ("connect", "banner", "ehlo") and (in_use or self.drain.connections):
+            seen = await self._beside_deliveries(seen, began)
+        if seen.good and seen.phase == "ehlo":
             self._learn(seen.size_limit)
         return seen
+
+    async def _beside_deliveries(self, seen: Observation, began: float) -> Observation:
+        """A probe got no connection while deliveries had some: it may be they that take up the room. A message that is
+        served after the probe began shows that the primary is up; where they have left meanwhile it is looked at again.
+        """
+        loop = asyncio.get_running_loop()
+        while not self.drain.has_served_since(began):
+            if not self.drain.connections:
+                again = await probe(lambda: self._line(self._probe_dial))
+                return again if again.good else seen
+            if loop.time() >= began + PATIENCE_WITH_FULL_SECONDS:
+                return seen
+            await asyncio.sleep(LOOK_AT_DELIVERIES_SECONDS)
+        detail = f"takes our mail, and no connection more: {seen.detail}"
+        return replace(seen, good=True, phase="delivery", detail=detail, duration_seconds=loop.time() - began)
 
     def _learn(self, size_limit: int | None) -> None:
         if size_limit != self.size_limit:
