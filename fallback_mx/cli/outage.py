@@ -109,6 +109,7 @@ def _print(spans: Sequence[Span], uptimes: dict[str, Uptime], period: Interval) 
         (name, duration(one.up), duration(one.down), duration(one.unknown), percent(one))
         for name, one in uptimes.items()
     ]
+    say(f"From {short(period.start)} to {short(period.end)}; unknown is when nobody watched:")
     print_table(UPTIME_COLUMNS, rows, right=UPTIME_COLUMNS[1:])
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -93,11 +94,20 @@ def _bar() -> Progress:
     return Progress(TextColumn("         {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 
+@contextmanager
+def _shown(bar: Progress, console: Console) -> Iterator[None]:
+    with Live(bar, console=console, refresh_per_second=10):
+        yield
+    if not console.is_terminal:
+        # Into a file or a pipe rich writes the bar once, at its end, and no line end behind it.
+        console.print()
+
+
 def _receive(console: Console, service: Service, mail: list[DemoMessage]) -> dict[int, str]:
     """Deliver to the relay over several connections, and show the queue growing."""
     bar = _bar()
     queued = bar.add_task("in the queue", total=len(mail))
-    with Live(bar, console=console, refresh_per_second=10), ThreadPoolExecutor(SENDERS) as senders:
+    with _shown(bar, console), ThreadPoolExecutor(SENDERS) as senders:
         work = [senders.submit(send, "127.0.0.1", service.smtp_port, mail[n::SENDERS]) for n in range(SENDERS)]
         while not all(each.done() for each in work):
             bar.update(queued, completed=_queued(service))
@@ -123,7 +133,7 @@ def _drain(console: Console, primary: Primary, service: Service, count: int) -> 
     bar = _bar()
     arrived = bar.add_task("at the primary", total=count)
     deadline = time.monotonic() + WAIT_SECONDS
-    with Live(bar, console=console, refresh_per_second=10):
+    with _shown(bar, console):
         while time.monotonic() < deadline:
             bar.update(arrived, completed=primary.count)
             state = service.primary()

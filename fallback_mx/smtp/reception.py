@@ -7,6 +7,7 @@ read differently is refused and closed.
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 OVERRUN_OCTETS = 64 * 1024 * 1024
 
 LOCAL_ERROR = "451 4.3.0 Temporary failure here, please try again later"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Reception(Wire):
@@ -96,9 +98,10 @@ class Reception(Wire):
             self.store(self.envelopes(self.transaction))
 
     def spool_failed(self, error: OSError) -> str:
+        """What is said to it: not every trouble with files is one of room."""
         self.listener.events.trouble("spool", error)
         self.drop_content()
-        return NO_SPACE
+        return NO_SPACE if error.errno in _NO_ROOM else LOCAL_ERROR
 
     def store(self, envelopes: Sequence[Envelope]) -> None:
         """Queue the message that has come, and answer once it is committed."""

@@ -30,7 +30,7 @@ def test_a_report_goes_out_through_the_smarthost_while_the_primary_is_away_and_a
 
             smarthost.go_away()
             queue_id = report(relay)
-            assert "1 report to senders" in relay.status()["sentence"]
+            relay.wait_for(lambda: "1 report to senders" in relay.status()["sentence"], "the sentence says so")
             assert relay.status()["reports"] == {"messages": 1, "held_messages": 0}
             relay.restart()
             smarthost.answer()

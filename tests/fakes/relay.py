@@ -1,7 +1,8 @@
 """The real service as a subprocess, with a configuration, a database and a log of its own in a temporary directory.
 
 `Relay` starts what an operator would start (`python -m fallback_mx serve --config FILE`), waits for `/readyz`, and
-stops only the process that it started. When something fails while it runs, the end of its log is in the error.
+stops only the process that it started. Its database has its tables already, as at every start but the first; on a disk
+that a test brings along it begins with none. When something fails while it runs, the end of its log is in the error.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mxqueue import views
+from fallback_mx.cli.opening import migrations
+from mxqueue import Queue, views
 from mxqueue.engine import make_engine
 from tests.fakes.ports import free_port
 
@@ -41,6 +44,14 @@ def primary(port: int, **settings: object) -> dict[str, object]:
         "fall": 2,
         **settings,
     }
+
+
+@cache
+def _empty_database() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "queue.db"
+        Queue.open(f"sqlite:///{path}", node="none", exclusive=True, migrations=migrations()).close()
+        return path.read_bytes()
 
 
 class Relay:
@@ -72,6 +83,8 @@ class Relay:
         ]
         self.config_file.write_text("\n".join(_table(header, values) for header, values in tables))
         self._process: subprocess.Popen[bytes] | None = None
+        if storage is None and database_directory is None:
+            (self.directory / "queue.db").write_bytes(_empty_database())
 
     def __enter__(self) -> Self:
         try:

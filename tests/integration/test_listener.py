@@ -205,6 +205,19 @@ def world(queue: Queue, settings: ListenerSettings) -> Iterator[World]:
         yield world
 
 
+def test_a_large_message_that_cannot_be_written_to_a_file_is_deferred_and_the_session_goes_on(
+    queue: Queue, settings: ListenerSettings, tmp_path: Path
+) -> None:
+    with running(queue, replace(settings, spool_directory=tmp_path / "gone")) as world:
+        client = world.client().hello().to_data("u@example.test")
+        client.send(b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 30_000 + b".\r\n")
+        assert client.reply().startswith("451 4.3.0")
+        client.to_data("u@example.test")
+        client.send(b"small\r\n.\r\n")
+        assert client.reply().startswith("250 2.0.0")
+    assert len(queue.list().result()) == 1
+
+
 # What is offered ------------------------------------------------------------------------------------------------
 
 
