@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 1.0
 MAX_OCTETS = 16 * 1024 * 1024
+LARGEST = 1e9
 
 
 def drains(settings: Config) -> Mapping[str, DrainStatus]:
     """By the primary's name, for those of which the service says something."""
     where = settings.http.listen
-    host = None if where is None or where.port == 0 else _loopback(where.host)
+    host = None if where is None or where.port == 0 else here(where.host)
     if where is None or host is None:
         return {}
     try:
@@ -35,7 +36,7 @@ def drains(settings: Config) -> Mapping[str, DrainStatus]:
         return {}
 
 
-def _loopback(host: str) -> str | None:
+def here(host: str) -> str | None:
     """The address by which a service that listens at `host` is reached without leaving this machine."""
     if host == "localhost":
         return host
@@ -69,6 +70,6 @@ def _drain(said: Any) -> DrainStatus | None:
         if not isinstance(values[name], str):
             return None
     numbers = ("connections", "allowed_connections", "max_connections", "messages_per_second", "put_off_seconds")
-    if not all(isinstance(values[name], int | float) for name in numbers):
+    if not all(isinstance(values[name], int | float) and 0 <= values[name] <= LARGEST for name in numbers):
         return None
     return DrainStatus(**{**values, "phase": Phase(values["phase"])})

@@ -15,8 +15,8 @@ def _gauge(name: str, help_text: str, *more: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"fallback_mx_{name}", help_text, labels=["primary", *more])
 
 
-def drain_gauges(drains: Mapping[str, DrainStatus], pending: Mapping[str, int]) -> Iterable[Metric]:
-    """`pending` is how many messages wait for each primary; the time left is left out where nothing moves."""
+def drain_gauges(drains: Mapping[str, DrainStatus], pending: Mapping[str, int] | None) -> Iterable[Metric]:
+    """`pending` is how many messages wait for each primary. Where nothing moves, or that is not known, no time is left."""
     phases = _gauge("drain_phase", "1 for what the delivery to the primary is at.", "phase")
     open_now = _gauge("drain_connections", "Connections to the primary.")
     allowed = _gauge("drain_allowed_connections", "Connections that the primary is trusted with now.")
@@ -32,7 +32,8 @@ def drain_gauges(drains: Mapping[str, DrainStatus], pending: Mapping[str, int]) 
         cap.add_metric([primary], drain.max_connections)
         rate.add_metric([primary], drain.messages_per_second)
         put_off.add_metric([primary], drain.put_off_seconds)
-        if (time_left := drain.time_left(pending.get(primary, 0))) is not None:
+        time_left = None if pending is None else drain.time_left(pending.get(primary, 0))
+        if time_left is not None:
             left.add_metric([primary], time_left.total_seconds())
     return phases, open_now, allowed, cap, rate, left, put_off
 

@@ -47,9 +47,11 @@ class Figures:
     orders: Mapping[str, Standing] = field(default_factory=dict)
 
     @property
-    def pending(self) -> Mapping[str, int]:
-        """How many messages wait for each primary; empty where that could not be read."""
-        return {each.route: each.messages for each in self.counts or () if each.state is RecipientState.PENDING}
+    def pending(self) -> Mapping[str, int] | None:
+        """How many messages wait for each primary that any wait for; None where that could not be read."""
+        if self.counts is None:
+            return None
+        return {each.route: each.messages for each in self.counts if each.state is RecipientState.PENDING}
 
 
 class Metrics:
