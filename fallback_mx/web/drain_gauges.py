@@ -16,7 +16,7 @@ def _gauge(name: str, help_text: str, *more: str) -> GaugeMetricFamily:
 
 
 def drain_gauges(drains: Mapping[str, DrainStatus], pending: Mapping[str, int] | None) -> Iterable[Metric]:
-    """`pending` is how many messages wait for each primary. Where nothing moves, or that is not known, no time is left."""
+    """`pending` is how many messages wait for each primary, None where that is not known: no time left is said then."""
     phases = _gauge("drain_phase", "1 for what the delivery to the primary is at.", "phase")
     open_now = _gauge("drain_connections", "Connections to the primary.")
     allowed = _gauge("drain_allowed_connections", "Connections that the primary is trusted with now.")
