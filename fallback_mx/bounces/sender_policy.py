@@ -15,6 +15,8 @@ import spf
 from fallback_mx.bounces.names import Names, Unanswered
 
 UNKNOWN_HELO = "unknown"
+# A policy has a few hundred octets. Reading one takes as long as it is.
+MAX_TEXT_OCTETS = 2048
 
 
 class _Query(spf.query):  # type: ignore[misc]  # pyspf ships no types
@@ -31,9 +33,12 @@ class _Query(spf.query):  # type: ignore[misc]  # pyspf ships no types
             return []
         if key not in self._known:
             try:
-                self._known[key] = [_value(record, qtype) for record in self._names.ask(*key)]
+                found = self._names.ask(*key)
             except Unanswered as error:
                 raise spf.TempError(str(error)) from error
+            if qtype == "TXT" and any(sum(map(len, record.strings)) > MAX_TEXT_OCTETS for record in found):
+                raise spf.PermError(f"a text of {key[0]} is too long")
+            self._known[key] = [_value(record, qtype) for record in found]
         if not self._known[key] and not ignore_void:
             self.void_lookups += 1
             if self.void_lookups > spf.MAX_VOID_LOOKUPS:

@@ -16,7 +16,6 @@ from fallback_mx.cli.meant import actor
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, say
-from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.spoken import counted
 
 if TYPE_CHECKING:
@@ -81,7 +80,6 @@ def _routes(settings: Config) -> Routes:
     return Routes(
         {domain: primary.name for primary in settings.primaries for domain in primary.domains},
         frozenset(primary.name for primary in settings.primaries if primary.routing_characters == "accept"),
-        REPORTS,
     )
 
 

@@ -32,9 +32,18 @@ def _below(directory: Path) -> Iterator[Path]:
 
 
 def read(file: Path, new_spool: Callable[[], Spool]) -> Found:
-    """The message in this file. Raises CannotImport."""
+    """The message in this file. Raises CannotImport, whatever stands in it."""
+    try:
+        return _read(file, new_spool)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise CannotImport(f"it is not as it was written: {type(error).__name__}") from error
+
+
+def _read(file: Path, new_spool: Callable[[], Spool]) -> Found:
     if file.suffix == ".json":
         return pairs.read(file, new_spool)
+    if file.exists() and not file.is_file():
+        raise CannotImport("it is no file")
     try:
         with file.open("rb") as opened:
             head = opened.read(len(postcat.HEAD))

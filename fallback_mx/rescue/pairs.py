@@ -162,6 +162,8 @@ def _are_folds(lines: list[bytes]) -> bool:
 
 
 def _content(path: Path, digest: str, new_spool: Callable[[], Spool]) -> Spool:
+    if path.exists() and not path.is_file():
+        raise CannotImport(f"{path.name} is no file")
     spool, line_ends = new_spool(), LineEnds()
     try:
         with path.open("rb") as file:
@@ -205,6 +207,8 @@ class _Fields:
         value = self._values.get(name)
         if type(value) is not kind:
             raise CannotImport(f"{name} is missing from it, or is not what it should be")
+        if isinstance(value, str):
+            value.encode()  # half a surrogate pair is no text
         return value
 
 

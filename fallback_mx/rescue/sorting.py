@@ -1,7 +1,9 @@
 """Where mail that was found goes: to the primary of each recipient's domain, as one message for each primary.
 
 A recipient of a domain that is not configured is refused, whatever the file says: mail is never taken in that would
-have to be sent to strangers. So is one that the primary might follow somewhere else (see smtp/paths.py).
+have to be sent to strangers, reports that were exported from here among it. So is one that the primary might follow
+somewhere else (see smtp/paths.py). A file may have been written by anybody: which client brought the message is told in
+the ledger, and vouches for nobody (SPF asks about the client that a message has in the queue).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 from fallback_mx.rescue.found import Addressee, Found
+from fallback_mx.visible import visible
 from mxqueue import Envelope, Origin
 
 
@@ -30,18 +33,14 @@ class Sorted:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """`primaries` by domain, in the form of fallback_mx.domains; those that take routing characters; the route of
-    our own reports."""
+    """`primaries` by domain, in the form of fallback_mx.domains; those that take routing characters."""
 
     primaries: Mapping[str, str]
     lenient: Set[str] = frozenset()
-    reports: str = ""
 
-    def of(self, addressee: Addressee, found: Found) -> str | Refused:
-        """The primary, or why there is none. A report of ours is for a stranger, and goes on as one."""
+    def of(self, addressee: Addressee) -> str | Refused:
+        """The primary, or why there is none."""
         primary = self.primaries.get(addressee.path.domain)
-        if primary is None and self.reports and found.route == self.reports and found.reverse_path == "":
-            return self.reports
         if primary is None:
             return Refused(addressee.address, "its domain is that of no primary")
         if addressee.path.could_be_followed and primary not in self.lenient:
@@ -54,7 +53,7 @@ def sort(found: Found, routes: Routes) -> Sorted:
     by_primary: dict[str, list[Addressee]] = {}
     refused = []
     for addressee in found.addressees:
-        route = routes.of(addressee, found)
+        route = routes.of(addressee)
         if isinstance(route, Refused):
             refused.append(route)
         else:
@@ -62,7 +61,12 @@ def sort(found: Found, routes: Routes) -> Sorted:
     taken = [each for addressees in by_primary.values() for each in addressees]
     held = frozenset(each.address for each in taken if each.is_held)
     envelopes = tuple(_envelope(found, primary, addressees) for primary, addressees in by_primary.items())
-    return Sorted(envelopes, replace(found.origin, held=held), tuple(refused))
+    return Sorted(envelopes, replace(_with_client(found), held=held), tuple(refused))
+
+
+def _with_client(found: Found) -> Origin:
+    client = visible(found.client_address[:100])
+    return replace(found.origin, name=f"{found.origin.name}, from {client}") if client else found.origin
 
 
 def _envelope(found: Found, primary: str, addressees: list[Addressee]) -> Envelope:
@@ -71,8 +75,6 @@ def _envelope(found: Found, primary: str, addressees: list[Addressee]) -> Envelo
         reverse_path=found.reverse_path,
         forward_paths=tuple(each.address for each in addressees),
         route=primary,
-        client_address=found.client_address,
-        helo=found.helo,
         trace=found.trace,
         body=found.body,
         smtputf8=found.smtputf8,

@@ -25,9 +25,16 @@ class Signer:
         private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
         return cls(private, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
-    def sign(self, message: bytes, domain: str, *, algorithm: bytes = b"rsa-sha256") -> bytes:
+    def sign(
+        self, message: bytes, domain: str, *, algorithm: bytes = b"rsa-sha256", says_length: bool = False
+    ) -> bytes:
         header: bytes = dkim.sign(
-            message, SELECTOR.encode(), domain.encode(), self.private, signature_algorithm=algorithm
+            message,
+            SELECTOR.encode(),
+            domain.encode(),
+            self.private,
+            signature_algorithm=algorithm,
+            length=says_length,
         )
         return header + message
 

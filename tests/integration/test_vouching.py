@@ -212,6 +212,43 @@ def test_only_the_first_few_signatures_are_looked_at():
     assert not vouch(server, bad * 5 + content).is_vouched
 
 
+def test_a_signature_of_a_part_of_the_content_vouches_for_nobody():
+    server, _ = signed()
+    content = Signer.made().sign(LETTER, "sender.test", says_length=True)
+    assert not vouch(server, content + b"BUY NOW\r\n").is_vouched
+
+
+def test_a_key_that_is_not_for_sha_256_vouches_for_nobody():
+    assert vouch(*signed(more="h=sha1:sha256; ")).is_vouched
+    assert not vouch(*signed(more="h=sha1; ")).is_vouched
+
+
+# What takes as long as it is long -----------------------------------------------------------------------------
+
+
+def test_with_too_many_signatures_a_message_has_none_and_nobody_is_asked():
+    server, content = signed()
+    assert not vouch(server, b"DKIM-Signature: d=other.test\r\n" * 20 + content).is_vouched
+    assert server.asked == [(NAME, "TXT", "udp")]
+
+
+@pytest.mark.parametrize("blanks", [b" " * 5000, b" :\t" * 2000])
+def test_a_signature_that_is_too_long_is_not_looked_at(blanks: bytes):
+    server, content = signed()
+    before, mark, after = content.partition(b"h=")
+    assert not vouch(server, before + mark + blanks + after).is_vouched
+    assert server.asked == [(NAME, "TXT", "udp")]
+
+
+def test_a_key_that_is_too_long_is_not_tried():
+    assert not vouch(*signed(more=f"n={'x' * 240}; n={'x' * 240}; n={'x' * 240}; ")).is_vouched
+
+
+def test_a_policy_that_is_too_long_is_not_read():
+    more = " ".join(f'"ip4:198.51.100.{number % 250} "' for number in range(150))
+    assert not vouch(NameServer({(NAME, "TXT"): [f'"v=spf1 ip4:192.0.2.0/24 " {more} "-all"']})).is_vouched
+
+
 def test_a_name_server_in_trouble_over_a_key_is_told_apart_from_a_bad_signature():
     _, content = signed()
     broken = NameServer({}, broken={name_of("sender.test"): dns.rcode.SERVFAIL})
