@@ -1,7 +1,7 @@
 """DKIM (RFC 6376): whether a valid signature on a message speaks for a domain.
 
 dkimpy verifies; names are asked for by our own resolver. What strangers can make long is measured before dkimpy has it,
-which takes its time over it: a message with too many signatures has none, and a field or a key that is too long is none.
+which takes its time over it: with too many signatures a message has none; a field or a key that is too long is none.
 Signatures by others are not even looked at, of those that remain only the first few are, and none of a part of the
 content (`l=`), by a key that is being tested or not for SHA-256, or by an algorithm that is broken (RFC 8301).
 """

@@ -29,6 +29,7 @@ from fallback_mx.rules.disposition import (
     Result,
     judge,
     strain,
+    was_answered,
     was_served,
 )
 from fallback_mx.rules.dsn import Failure, Why, without_report
@@ -213,8 +214,10 @@ class Carrier:
         since = None if recovered_at is None else now - recovered_at
         dispositions = [judge(result, since, self._refusals) for result in delivery.results]
         allowed = self._pace.allowed
-        served = was_served(delivery, dispositions, self._settings.slow_seconds)
-        self._pace.on_served(served, strain(delivery, self._settings.slow_seconds) if served is False else "")
+        slow = self._settings.slow_seconds
+        served = was_served(delivery, dispositions, slow)
+        said = strain(delivery, slow) if served is False else ""
+        self._pace.on_served(served, said, was_answered=was_answered(delivery, slow))
         if self._pace.allowed > allowed:
             self._nudge()
         if delivery.untouched:

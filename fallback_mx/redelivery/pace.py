@@ -9,6 +9,9 @@ from fallback_mx.redelivery.terms import DrainSettings
 from fallback_mx.rules import ramp
 from fallback_mx.rules.backoff import Backoff, wait
 
+# Mail for nobody often waits ahead of good mail: so many refusals in a row do not keep the next canary waiting.
+CANARIES_AT_ONCE = 10
+
 
 class Pace:
     """`connections` stand now, `on_wire` messages are with the next hop, at `served_at` it last served one. `now` is a
@@ -25,6 +28,7 @@ class Pace:
         self._now = now
         self._ramp = ramp.CANARY
         self._failures = 0
+        self._answered = 0  # canaries on end that were refused, and by a server that answers
         self._put_off_until = now()
 
     @property
@@ -48,22 +52,24 @@ class Pace:
     def begin_again(self) -> None:
         """The primary has come back: whatever was learned before, a canary goes first, and at once."""
         self._ramp = ramp.CANARY
-        self._failures = 0
+        self._failures = self._answered = 0
         self._trouble = ""
         self._put_off_until = self._now()
 
-    def on_served(self, was_served: bool | None, strain: str = "") -> None:
-        """One message is through; see `was_served` and `strain` in rules/disposition.py."""
+    def on_served(self, was_served: bool | None, strain: str = "", *, was_answered: bool = False) -> None:
+        """One message is through; see `was_served`, `strain` and `was_answered` in rules/disposition.py."""
         if was_served:
             self.served_at = self._now()
-            self._failures = 0
+            self._failures = self._answered = 0
             self._ramp = ramp.succeeded(self._ramp, self._settings.max_connections)
             if self.allowed == self._settings.max_connections:
                 self._trouble = ""
         elif was_served is False:
             self._trouble = strain
             self._ramp = ramp.troubled(self._ramp)
-            if self.is_canary:
+            self._answered = self._answered + 1 if was_answered else CANARIES_AT_ONCE
+            if self.is_canary and self._answered >= CANARIES_AT_ONCE:
+                self._answered = 0
                 self._put_off(self._settings.canary_backoff)
 
     def on_no_connection(self, reason: str) -> bool:

@@ -157,6 +157,14 @@ def was_served(delivery: Delivery, dispositions: Sequence[Disposition], slow_sec
     return not all(each is Disposition.DEFERRED or each is Disposition.SUSPECT for each in dispositions)
 
 
+def was_answered(delivery: Delivery, slow_seconds: float) -> bool:
+    """Whether a next hop that did not serve a message spoke of its recipients, and at once: it does its work, and may
+    take the next one. 421 and 452 speak of the server itself (RFC 5321, section 4.2.3)."""
+    return delivery.seconds < slow_seconds and all(
+        isinstance(result, Reply) and result.code not in (421, 452) for result in delivery.results
+    )
+
+
 def strain(delivery: Delivery, slow_seconds: float) -> str:
     """What a next hop that did not serve a message has said or done, for an operator to read."""
     if delivery.seconds >= slow_seconds:

@@ -41,7 +41,7 @@ _LITERAL = r"\[[0-9A-Za-z.:]+\]"
 _PATH = re.compile(
     rf"<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?(?P<local>{_DOT_STRING}|{_QUOTED})(?:@(?P<domain>{_DOMAIN}|{_LITERAL}))?>"
 )
-# Routes; what Exim would expand; what begins as a file, a program or a list does in a table of aliases, or as an option.
+# Routes; what Exim would expand; what begins as a file, a program, a list of addresses or an option does.
 _FOLLOWED = re.compile(r"""[%!@]|\$\{|^[\s"]*(?:[/|.<-]|(?i::include:))""")
 # What a conversion to a narrow character set may make of them.
 _LOOKALIKES = str.maketrans("\u066a\u2044\u2215\u00a6\u01c0\u2223\u2502\u2758\u01c3", "%//|||||!")

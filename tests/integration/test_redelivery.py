@@ -14,6 +14,7 @@ from sqlalchemy import Connection, update
 
 from fallback_mx.redelivery import Courier, DrainSettings, OnExpiry
 from fallback_mx.redelivery.carrier import MOST_UNSETTLED
+from fallback_mx.redelivery.pace import CANARIES_AT_ONCE
 from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.draining import Phase
@@ -287,18 +288,48 @@ def test_connections_grow_to_the_limit_and_not_beyond(tmp_path: Path) -> None:
 def test_a_canary_that_is_refused_is_followed_by_another_canary(tmp_path: Path) -> None:
     async def use(r: Rig) -> None:
         r.primary.recovered_at = START
-        r.accept_many(10)
+        r.accept_many(40)
         async with r.running() as drain:
-            await until(lambda: len(r.events.named("deferred")) == 2, "two deferrals")
+            await until(lambda: len(r.events.named("deferred")) == 2 * CANARIES_AT_ONCE, "two bursts of canaries")
             assert drain.status.phase is Phase.PUT_OFF
             assert drain.status.reason == "550 5.1.1 No such user"
             assert drain.status.put_off_seconds > 0
             assert drain.status.allowed_connections == 1
         assert r.sink.most_connections == 1
         attempted = [each for each in r.recipients() if each.attempts]
-        assert len(attempted) == 2, "expected a half-restored primary to be left alone between canaries"
+        assert len(attempted) == 20, "expected a half-restored primary to be left alone between canaries"
 
     on_a_rig(tmp_path, use, Sink(replies={"rcpt": "550 5.1.1 No such user"}))
+
+
+def test_mail_for_nobody_at_the_head_of_the_queue_does_not_keep_good_mail_waiting(tmp_path: Path) -> None:
+    def rcpt(session: SinkSession, command: str) -> Answer:
+        return "550 5.1.1 No such user" if "nobody" in command else None
+
+    async def use(r: Rig) -> None:
+        r.primary.recovered_at = START
+        for _ in range(CANARIES_AT_ONCE - 1):
+            r.accept(b"Subject: x\r\n\r\n", "nobody@example.test")
+        r.accept_many(50)
+        # Whoever is put off once waits longer than this test does.
+        never = Backoff(timedelta(hours=1), longest=timedelta(hours=1), lifetime=None)
+        async with r.running(replace(SETTINGS, canary_backoff=never)):
+            await until(lambda: r.sink.message_count == 50, "the good mail")
+        assert len(r.events.named("deferred")) == CANARIES_AT_ONCE - 1
+
+    on_a_rig(tmp_path, use, Sink(replies={"rcpt": rcpt}))
+
+
+@pytest.mark.parametrize("reply", ["421 4.3.2 Not now", "452 4.3.1 Full"])
+def test_a_primary_that_speaks_of_itself_is_left_alone_at_once(tmp_path: Path, reply: str) -> None:
+    async def use(r: Rig) -> None:
+        r.accept_many(20)
+        never = Backoff(timedelta(hours=1), longest=timedelta(hours=1), lifetime=None)
+        async with r.running(replace(SETTINGS, canary_backoff=never)) as drain:
+            await until(lambda: drain.status.phase is Phase.PUT_OFF, "it to be put off")
+        assert len([each for each in r.recipients() if each.attempts]) <= 1
+
+    on_a_rig(tmp_path, use, Sink(replies={"rcpt": reply}))
 
 
 # Connections -------------------------------------------------------------------------------------------------------
