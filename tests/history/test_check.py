@@ -15,7 +15,7 @@ ANN, BOB = "ann@example.test", "bob@example.test"
 def sent(number: int = 1, attempt: int = 1, *paths: str, sender: int = 1, **known: object) -> Try:
     """Answered with 250 unless it is said otherwise."""
     values: dict[str, object] = {
-        "dotted_at": float(number),
+        "dotted_at": 1.0,
         "reply": "250 2.0.0 Ok",
         "queue_id": f"id-{sender}-{number}",
     }
