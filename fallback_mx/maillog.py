@@ -286,6 +286,16 @@ def etrn(primary: str, *, client_address: str, messages: int, state: str) -> Non
     _log.info("etrn", primary=primary, client=client_address, messages=messages, state=state)
 
 
+def order_began(primary: str, *, what: str, until: datetime | None, actor: str, reason: str) -> None:
+    """An operator's order is obeyed from now on (pause, force up, force down), until it is taken back or `until`."""
+    _log.warning("order_began", primary=primary, what=what, until=until, actor=actor, reason=_shown(reason) or None)
+
+
+def order_ended(primary: str, *, what: str) -> None:
+    """An order has come to its end, or was taken back."""
+    _log.warning("order_ended", primary=primary, what=what)
+
+
 def outage_started(primary: str, *, started_at: datetime, cause: str) -> None:
     """An outage is confirmed; it began with the first failed observation."""
     _log.warning("outage_started", primary=primary, started_at=started_at, cause=_shown(cause))

@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from fallback_mx.rules.draining import DrainStatus, Phase
 from fallback_mx.rules.health import State
+from fallback_mx.rules.orders import Order
 from fallback_mx.spoken import counted, duration
 from fallback_mx.status import Primary, Status
+from fallback_mx.visible import impersonal
 
 NAMED = 3
 
 
 def sentence(status: Status) -> str:
     """The whole status in one sentence."""
-    parts = [_of_primaries(status), *_of_mail(status)]
+    parts = [_of_primaries(status), *_of_orders(status), *_of_mail(status), *_of_drains(status)]
     text = "; ".join(part for part in parts if part)
     return f"{text}."
 
@@ -54,6 +57,22 @@ def _of_primary(primary: Primary, now: datetime) -> str:
             return f"the service has not been watching {primary.name}{since}"
 
 
+def _of_orders(status: Status) -> list[str]:
+    """What stands by an operator's word: nobody is to look for another reason."""
+    said = []
+    for primary in status.primaries:
+        if (pause := primary.orders.pause) is not None:
+            said.append(f"{primary.name} is paused {_until(pause, status.as_of)}")
+        if (force := primary.orders.force) is not None and force.forced_state is not None:
+            said.append(f"{primary.name} is forced {force.forced_state.value} {_until(force, status.as_of)}")
+    return said
+
+
+def _until(order: Order, now: datetime) -> str:
+    ends = "until it is resumed" if order.until is None else f"for {duration(order.until - now)} more"
+    return f"{ends} ({impersonal(order.reason)})" if order.reason else ends
+
+
 def _of_mail(status: Status) -> list[str]:
     pending = sum(primary.queued.pending_messages for primary in status.primaries if primary.is_configured)
     held = sum(primary.queued.held_messages for primary in status.primaries if primary.is_configured)
@@ -79,9 +98,39 @@ def _of_pending(pending: int, status: Status) -> str:
     if not pending:
         return "no message waits"
     waiting = [primary for primary in status.primaries if primary.queued.pending_messages]
-    if all(primary.state is State.UP for primary in waiting):
+    if all(primary.orders.may_deliver(primary.state) for primary in waiting):
         return f"{counted(pending, 'message')} {_is(pending)} being delivered"
     return f"{counted(pending, 'message')} {_is(pending)} safe"
+
+
+def _of_drains(status: Status) -> list[str]:
+    """How it goes where mail waits, as far as a running service says so."""
+    said = []
+    for primary in status.primaries:
+        if primary.drain is not None and primary.queued.pending_messages and (words := _of_drain(primary.drain)):
+            left = primary.time_left
+            said.append(f"{primary.name} {words}" + (f", {duration(left)} left" if left is not None else ""))
+    return said[:NAMED]
+
+
+def _of_drain(drain: DrainStatus) -> str:
+    why = f" ({impersonal(drain.reason)})" if drain.reason else ""
+    rate = f" at {drain.messages_per_second:.3g} messages/s" if drain.messages_per_second else ""
+    match drain.phase:
+        case Phase.CANARY:
+            return f"gets one message first{why}"
+        case Phase.RAMPING:
+            return f"gets more and more, {drain.allowed_connections} of {drain.max_connections} connections{rate}"
+        case Phase.SLOWED:
+            return f"gets {drain.allowed_connections} of {drain.max_connections} connections{why}{rate}"
+        case Phase.AT_CAP:
+            return f"gets all {counted(drain.max_connections, 'connection')}{rate}"
+        case Phase.PUT_OFF:
+            return f"is left alone for {max(1, round(drain.put_off_seconds))} s{why}"
+        case Phase.BEHIND:
+            return "gets nothing new: outcomes cannot be written down"
+        case _:
+            return ""
 
 
 def _is(number: int) -> str:

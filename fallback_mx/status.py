@@ -8,17 +8,20 @@ person is in any of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fallback_mx.outages.spans import Span, Watch, state_on_record
 from fallback_mx.rules.bouncing import REPORTS
+from fallback_mx.rules.draining import DrainStatus
 from fallback_mx.rules.health import Observation, State
+from fallback_mx.rules.orders import NO_ORDERS, Order, Standing
 from fallback_mx.sla.intervals import Interval
 from fallback_mx.visible import impersonal
 
 if TYPE_CHECKING:
+    from fallback_mx.orders.book import OrderBook
     from fallback_mx.outages.log import OutageLog
     from fallback_mx.sla.uptime import Uptime
     from mxqueue import Queue, RouteCount
@@ -59,8 +62,14 @@ class Primary:
     cause: str = ""
     observation: Observation | None = None
     queued: Queued = Queued()
-    drain: Mapping[str, object] | None = None
+    drain: DrainStatus | None = None
+    orders: Standing = NO_ORDERS
     is_configured: bool = True
+
+    @property
+    def time_left(self) -> timedelta | None:
+        """How long what waits will take, as it goes now; None where nothing moves."""
+        return None if self.drain is None else self.drain.time_left(self.queued.pending_messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,8 @@ class Live:
     state: State
     since: datetime
     observation: Observation | None
-    drain: Mapping[str, object] = field(default_factory=dict)
+    drain: DrainStatus
+    orders: Standing = NO_ORDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +105,14 @@ def month_until(now: datetime) -> Interval:
     return Interval(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0), now)
 
 
-def read_status(queue: Queue, log: OutageLog, gaps: Mapping[str, timedelta], now: datetime) -> Status:
+def read_status(queue: Queue, log: OutageLog, book: OrderBook, gaps: Mapping[str, timedelta], now: datetime) -> Status:
     """Read it all from the database, blocking. `gaps` has each configured primary's longest time between two looks.
 
     Raises QueueError.
     """
     month = month_until(now)
     counting = queue.count()
+    ordered = book.standing(now)
     listing = log.list_spans(since=month.start)
     watching = {name: log.list_watches(name, Interval(now - _LOOK_BACK, now + _LOOK_BACK)) for name in gaps}
     figuring = {name: log.uptime(name, month) for name in gaps}
@@ -113,9 +124,13 @@ def read_status(queue: Queue, log: OutageLog, gaps: Mapping[str, timedelta], now
         for name, gap in gaps.items()
     ]
     strays = [Primary(name, State.UNKNOWN, None, is_configured=False) for name in queued if name not in gaps]
+    orders = ordered.result()
     return Status(
         as_of=now,
-        primaries=tuple(replace(one, queued=queued.get(one.name, Queued())) for one in [*primaries, *strays]),
+        primaries=tuple(
+            replace(one, queued=queued.get(one.name, Queued()), orders=orders.get(one.name, NO_ORDERS))
+            for one in [*primaries, *strays]
+        ),
         outages=tuple(span for span in spans if span.confirmed_at is not None),
         uptime={name: future.result() for name, future in figuring.items()},
         reports=reports,
@@ -168,6 +183,11 @@ def with_live(status: Status, live: Mapping[str, Live]) -> Status:
     return replace(status, primaries=tuple(_enlivened(one, live.get(one.name)) for one in status.primaries))
 
 
+def with_drains(status: Status, drains: Mapping[str, DrainStatus]) -> Status:
+    """The status with how the drains go, as a running service says."""
+    return replace(status, primaries=tuple(replace(one, drain=drains.get(one.name)) for one in status.primaries))
+
+
 def _enlivened(primary: Primary, live: Live | None) -> Primary:
     if live is None:
         return primary
@@ -182,6 +202,7 @@ def _enlivened(primary: Primary, live: Live | None) -> Primary:
         cause="" if live.state is State.UP else cause,
         observation=live.observation,
         drain=live.drain,
+        orders=live.orders,
     )
 
 
@@ -214,8 +235,37 @@ def _primary_json(primary: Primary) -> dict[str, Any]:
             "recipients": primary.queued.recipients,
             "oldest_arrived_at": _moment(primary.queued.oldest_arrived_at),
         },
-        "drain": None if primary.drain is None else dict(primary.drain),
+        "drain": None if primary.drain is None else drain_json(primary.drain, primary.time_left),
+        "orders": orders_json(primary.orders),
         "configured": primary.is_configured,
+    }
+
+
+def drain_json(drain: DrainStatus, time_left: timedelta | None) -> dict[str, Any]:
+    """A drain as programs get it. `seconds_left` is None where nothing moves."""
+    return asdict(drain) | {
+        "phase": drain.phase.value,
+        "reason": impersonal(drain.reason),
+        "last_failure": impersonal(drain.last_failure),
+        "messages_per_second": round(drain.messages_per_second, 3),
+        "put_off_seconds": round(drain.put_off_seconds, 3),
+        "seconds_left": None if time_left is None else round(time_left.total_seconds()),
+    }
+
+
+def orders_json(orders: Standing) -> dict[str, Any]:
+    """What an operator has ordered of a primary; None for nothing."""
+    return {"pause": _order_json(orders.pause), "force": _order_json(orders.force)}
+
+
+def _order_json(order: Order | None) -> dict[str, Any] | None:
+    if order is None:
+        return None
+    return {
+        "state": order.forced_state.value if order.forced_state is not None else None,
+        "at": _moment(order.at),
+        "until": _moment(order.until),
+        "reason": impersonal(order.reason),
     }
 
 

@@ -33,19 +33,20 @@ MAY_IMPORT = {
     "redelivery": {"mxqueue", "rules"},
     "outages": {"mxqueue", "rules", "sla"},
     "recipients": {"mxqueue", "rules"},
+    "orders": {"mxqueue", "rules"},
     "monitor": {"mxqueue", "outages", "rules"},
-    "status": {"mxqueue", "outages", "rules", "sla"},
+    "status": {"mxqueue", "orders", "outages", "rules", "sla"},
     "sentence": {"rules", "sla", "status"},
     "web": {"mxqueue", "rules", "sla"},
     "accepting": {"mxqueue", "rules", "smtp"},
     "rescue": {"mxqueue", "smtp"},
     "bounces": {"mxqueue", "rules"},
     "config": set(),
-    "service": {"accepting", "bounces", "config", "monitor", "mxqueue", "outages", "recipients", "redelivery", "rules",
-                "sentence", "sla", "smtp", "status", "web"},
+    "service": {"accepting", "bounces", "config", "monitor", "mxqueue", "orders", "outages", "recipients", "redelivery",
+                "rules", "sentence", "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"bounces", "config", "demo", "mxqueue", "outages", "recipients", "rescue", "rules", "sentence", "service",
-            "sla", "smtp", "status"},
+    "cli": {"bounces", "config", "demo", "mxqueue", "orders", "outages", "recipients", "rescue", "rules", "sentence",
+            "service", "sla", "smtp", "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
@@ -156,7 +157,7 @@ def test_aiosmtplib_is_known_to_the_smtp_part_alone():
 
 def test_sql_is_known_to_the_queue_and_the_records_beside_it_and_the_check_of_its_url():
     parts = {part_of(module) for module in importers_of("sqlalchemy")}
-    assert parts <= {"mxqueue", "outages", "recipients", "config", "cli"}
+    assert parts <= {"mxqueue", "orders", "outages", "recipients", "config", "cli"}
 
 
 def test_ldap_is_known_to_the_one_source_that_needs_it():

@@ -37,11 +37,12 @@ def opened(*also: Migrations) -> Iterator[tuple[Queue, Config]]:
 
 def migrations() -> tuple[Migrations, ...]:
     """Every set of tables that this program keeps in the database."""
+    from fallback_mx.orders import schema as orders
     from fallback_mx.outages import schema as outages
     from fallback_mx.recipients import schema as recipients
     from mxqueue.migrate import QUEUE
 
-    return (QUEUE, outages.MIGRATIONS, recipients.MIGRATIONS)
+    return (QUEUE, outages.MIGRATIONS, recipients.MIGRATIONS, orders.MIGRATIONS)
 
 
 def walk(queue: Queue, wanted: Filter) -> Iterator[Message]:

@@ -1,27 +1,33 @@
-"""`fallback-mx primary list`: the mail servers that this service stands in for."""
+"""`fallback-mx primary`: the mail servers that this service stands in for."""
 
 from __future__ import annotations
 
 import click
 
+from fallback_mx.cli import primary_orders, primary_probe
 from fallback_mx.cli.exits import DONE
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option, json_option_of_group
 from fallback_mx.cli.printing import print_json, print_table, short
 from fallback_mx.cli.status import read
+from fallback_mx.rules.orders import Order, Standing, What
 
-COLUMNS = ("PRIMARY", "STATE", "SINCE", "NEXT HOP", "WHEN UP", "MESSAGES", "DOMAINS")
+COLUMNS = ("PRIMARY", "STATE", "SINCE", "NEXT HOP", "WHEN UP", "MESSAGES", "DOMAINS", "ORDERED")
 
 
 @click.group()
 @config_option
 @json_option_of_group
 def primary() -> None:
-    """Look at the primaries.
+    """Look at the primaries, and say how they are to be treated.
 
     \b
     Examples:
       fallback-mx primary list
+      fallback-mx primary probe main
+      fallback-mx primary pause main --for 2h --reason "disks are being replaced"
+      fallback-mx primary force main up --for 30m
+      fallback-mx primary resume main
     """
 
 
@@ -36,7 +42,10 @@ def list_(as_json: bool) -> int:
       fallback-mx primary list
       fallback-mx primary list --json | jq -r 'select(.state != "up").name'
     """
-    with opened() as (store, settings):
+    from fallback_mx.orders.schema import MIGRATIONS
+    from fallback_mx.status import orders_json
+
+    with opened(MIGRATIONS) as (store, settings):
         current = {one.name: one for one in read(store, settings).primaries}
     if as_json:
         for one in settings.primaries:
@@ -53,6 +62,7 @@ def list_(as_json: bool) -> int:
                     "when_up": one.when_up,
                     "domains": one.domains,
                     "messages": known.queued.messages,
+                    "orders": orders_json(known.orders),
                 }
             )
         return DONE
@@ -65,8 +75,24 @@ def list_(as_json: bool) -> int:
             one.when_up,
             current[one.name].queued.messages,
             ", ".join(one.domains),
+            _ordered(current[one.name].orders),
         )
         for one in settings.primaries
     ]
     print_table(COLUMNS, rows, right=("MESSAGES",), fixed=("SINCE",))
     return DONE
+
+
+def _ordered(orders: Standing) -> str:
+    """What an operator has ordered, with its end, who gave it and why."""
+    return ", ".join(_told(each) for each in (orders.pause, orders.force) if each is not None)
+
+
+def _told(order: Order) -> str:
+    what = "paused" if order.what is What.PAUSE else order.what.value.replace("force", "forced")
+    until = "" if order.until is None else f" until {short(order.until)}"
+    return f"{what}{until} by {order.actor}" + (f" ({order.reason})" if order.reason else "")
+
+
+primary_orders.register(primary)
+primary_probe.register(primary)

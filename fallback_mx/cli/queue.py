@@ -151,15 +151,17 @@ def show(queue_id: str, as_json: bool) -> int:
       fallback-mx queue show 01K4QZ6YB3T9V5XW2N8M7RCD1E --json | jq .ledger
     """
     from fallback_mx.cli import queue_story
+    from fallback_mx.orders.schema import MIGRATIONS
+    from fallback_mx.status import Primary
 
-    with opened() as (store, settings):
+    with opened(MIGRATIONS) as (store, settings):
         message, ledger = store.show(read_id(queue_id)).result()
         if as_json:
             print_json(message_json(message) | queue_story.details_json(message, ledger))
         else:
-            known = {one.name: one.state for one in read(store, settings).primaries if one.is_configured}
+            known = {one.name: one for one in read(store, settings).primaries if one.is_configured}
             # Reports go to strangers, whom nobody watches.
-            known[REPORTS] = State.UP
+            known[REPORTS] = Primary(REPORTS, State.UP, None)
             queue_story.tell(message, ledger, known.get(message.route))
     return DONE
 

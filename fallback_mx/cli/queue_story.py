@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallback_mx.cli.printing import print_table, say, short
-from fallback_mx.rules.health import State
 from fallback_mx.spoken import counted, duration, octets
 from fallback_mx.visible import visible
 from mxqueue.model import LedgerEvent, RecipientState
 
 if TYPE_CHECKING:
+    from fallback_mx.status import Primary
     from mxqueue import LedgerRow, Message, Recipient
 
 # What each ledger event means, in words that need no glossary.
@@ -41,8 +41,8 @@ _STORY = {
 }
 
 
-def tell(message: Message, ledger: Sequence[LedgerRow], state: State | None) -> None:
-    """Print the story of a message. `state` is its primary's, None where the primary is not configured."""
+def tell(message: Message, ledger: Sequence[LedgerRow], primary: Primary | None) -> None:
+    """Print the story of a message. `primary` is its primary now, None where that is not configured."""
     age = datetime.now(UTC) - message.arrived_at
     say(f"{message.id}  {octets(message.size)} for {message.route}")
     say(f"from      {message.reverse_path or '<> (the null reverse-path)'}")
@@ -52,7 +52,7 @@ def tell(message: Message, ledger: Sequence[LedgerRow], state: State | None) -> 
     say(f"client    {message.client_address or 'unknown'}, which called itself {message.helo or 'nothing'}")
     click.echo()
     rows = [
-        (one.forward_path, one.state.value, one.attempts, _next_attempt(one, message.route, state), one.last_reply)
+        (one.forward_path, one.state.value, one.attempts, _next_attempt(one, message.route, primary), one.last_reply)
         for one in message.recipients
     ]
     print_table(("TO", "STATE", "ATTEMPTS", "NEXT ATTEMPT", "LAST REPLY"), rows, right=("ATTEMPTS",))
@@ -62,18 +62,20 @@ def tell(message: Message, ledger: Sequence[LedgerRow], state: State | None) -> 
         say(f"{short(row.at)}  {row.forward_path}  {_told(row)}")
 
 
-def _next_attempt(recipient: Recipient, primary: str, state: State | None) -> str:
+def _next_attempt(recipient: Recipient, name: str, primary: Primary | None) -> str:
     """When it is tried next, as far as that is known: never a moment that has passed."""
     now = datetime.now(UTC)
     if recipient.state is not RecipientState.PENDING:
         return ""
     if recipient.lease_until is not None and recipient.lease_until > now:
         return f"now, by {recipient.lease_owner}"
-    if state is None:
-        return f"none, {primary} is not configured"
-    if state is not State.UP:
-        # Whatever its backoff: what waits is made due when the primary comes back.
-        return f"when {primary} is up"
+    if primary is None:
+        return f"none, {name} is not configured"
+    # Whatever its backoff: what waits is made due when the primary comes back.
+    if primary.orders.pause is not None:
+        return f"when {name} is no longer paused"
+    if not primary.orders.may_deliver(primary.state):
+        return f"when {name} is up"
     return short(recipient.not_before) if recipient.not_before > now else "due now"
 
 

@@ -1,8 +1,8 @@
-"""`fallback-mx status`: a sentence, then a line for each primary."""
+"""`fallback-mx status`: a sentence, then a line for each primary, then how its drain goes where a service says so."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from fallback_mx.cli.exits import DONE
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, print_table, say, short
+from fallback_mx.spoken import duration
+from fallback_mx.visible import impersonal
 
 if TYPE_CHECKING:
     from fallback_mx.config import Config
@@ -20,40 +22,67 @@ if TYPE_CHECKING:
     from mxqueue import Queue
 
 COLUMNS = ("PRIMARY", "STATE", "SINCE", "MESSAGES", "HELD", "OLDEST", "UP THIS MONTH")
+DRAIN_COLUMNS = ("PRIMARY", "DELIVERY", "CONNECTIONS", "ALLOWED", "CAP", "MESSAGES/S", "LEFT", "WHY")
 
 
 @click.command()
 @config_option
 @json_option
 def status(as_json: bool) -> int:
-    """Say how the primaries are and what waits. Read from the database, so the service need not run.
+    """Say how the primaries are and what waits.
+
+    It is read from the database, so the service need not run. How deliveries go just now only a running service can
+    say: it is asked where [http] listens on this machine.
 
     \b
     Examples:
       fallback-mx status
       fallback-mx status --json | jq -r .sentence
     """
+    from fallback_mx.cli.live import drains
+    from fallback_mx.orders.schema import MIGRATIONS
     from fallback_mx.sentence import sentence
     from fallback_mx.status import as_json as as_json_of
+    from fallback_mx.status import with_drains
 
-    with opened() as (store, settings):
-        current = read(store, settings)
+    with opened(MIGRATIONS) as (store, settings):
+        current = with_drains(read(store, settings), drains(settings))
     if as_json:
         print_json(as_json_of(current, sentence(current)))
         return DONE
     say(sentence(current))
     click.echo()
     print_table(COLUMNS, rows(current), right=("MESSAGES", "HELD"), fixed=("SINCE", "OLDEST"))
+    if drain_rows := list(_drain_rows(current)):
+        click.echo()
+        print_table(DRAIN_COLUMNS, drain_rows, right=DRAIN_COLUMNS[2:7])
     return DONE
 
 
+def _drain_rows(current: Status) -> Iterator[tuple[object, ...]]:
+    for primary in current.primaries:
+        if (drain := primary.drain) is not None:
+            yield (
+                primary.name,
+                drain.phase.value,
+                drain.connections,
+                drain.allowed_connections,
+                drain.max_connections,
+                f"{drain.messages_per_second:.3g}",
+                "" if primary.time_left is None else duration(primary.time_left),
+                impersonal(drain.reason),
+            )
+
+
 def read(store: Queue, settings: Config) -> Status:
-    """The status as the database has it. Raises QueueError."""
+    """The status as the database has it, which was opened with the tables of orders. Raises QueueError."""
+    from fallback_mx.orders.book import OrderBook
     from fallback_mx.outages.log import OutageLog
     from fallback_mx.status import read_status
 
     log = OutageLog(store.writer.submit, store.read, settings.server.hostname)
-    return read_status(store, log, gaps(settings), datetime.now(UTC))
+    book = OrderBook(store.writer.submit, store.read)
+    return read_status(store, log, book, gaps(settings), datetime.now(UTC))
 
 
 def gaps(settings: Config) -> Mapping[str, timedelta]:

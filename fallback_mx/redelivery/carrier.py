@@ -20,7 +20,17 @@ from fallback_mx.redelivery.pace import Pace
 from fallback_mx.redelivery.settling import Settled, Settler
 from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, OnExpiry
 from fallback_mx.rules.backoff import wait
-from fallback_mx.rules.disposition import Delivery, Disposition, Lost, NoConnection, Reply, Result, judge, was_served
+from fallback_mx.rules.disposition import (
+    Delivery,
+    Disposition,
+    Lost,
+    NoConnection,
+    Reply,
+    Result,
+    judge,
+    strain,
+    was_served,
+)
 from fallback_mx.rules.dsn import Failure, Why, without_report
 from fallback_mx.rules.health import Observation
 from mxqueue.model import Message, Outcome, Recipient, RecipientState
@@ -203,7 +213,8 @@ class Carrier:
         since = None if recovered_at is None else now - recovered_at
         dispositions = [judge(result, since, self._refusals) for result in delivery.results]
         allowed = self._pace.allowed
-        self._pace.on_served(was_served(delivery, dispositions, self._settings.slow_seconds))
+        served = was_served(delivery, dispositions, self._settings.slow_seconds)
+        self._pace.on_served(served, strain(delivery, self._settings.slow_seconds) if served is False else "")
         if self._pace.allowed > allowed:
             self._nudge()
         if delivery.untouched:

@@ -17,8 +17,10 @@ from fallback_mx.redelivery.carrier import Carrier, Connect
 from fallback_mx.redelivery.feed import Feed
 from fallback_mx.redelivery.giving_up import GivingUp
 from fallback_mx.redelivery.pace import Pace
+from fallback_mx.redelivery.rate import Rate
 from fallback_mx.redelivery.settling import Settler
-from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, DrainStatus, OnExpiry, Reporter
+from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, OnExpiry, Reporter
+from fallback_mx.rules.draining import DrainStatus, Situation
 from fallback_mx.rules.health import Observation
 from mxqueue import Queue
 from mxqueue.errors import QueueError
@@ -62,7 +64,8 @@ class Drain:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._feed = Feed(route, queue, owner, settings.lease, clock)
-        self._settler = Settler(queue, self._feed, events, self.wake)
+        self._rate = Rate(self._loop.time)
+        self._settler = Settler(queue, self._feed, events, self._rate, self.wake)
         self._pace = Pace(settings, chance, self._loop.time)
         assert reporter is not None or not settings.bounces
         self._giving_up = GivingUp(reporter, self._feed, self._settler, events, settings, clock)
@@ -104,23 +107,41 @@ class Drain:
         self._woken.set()
         self._feed.stir()
 
+    def has_served_since(self, moment: float) -> bool:
+        """Whether the next hop has served a message since then, by the event loop's clock."""
+        return self._pace.served_at >= moment
+
+    @property
+    def connections(self) -> int:
+        """How many stand now."""
+        return self._pace.connections
+
     @property
     def status(self) -> DrainStatus:
+        now = Situation(
+            may_deliver=self._may_deliver(),
+            is_behind=self._settler.is_behind,
+            put_off_seconds=self._pace.put_off_seconds,
+            is_draining=self._is_draining,
+            is_canary=self._pace.is_canary,
+            allowed=self._pace.allowed,
+            cap=self._settings.max_connections,
+            trouble=self._pace.trouble,
+        )
         return DrainStatus(
+            phase=now.phase,
+            reason=now.reason,
             is_draining=self._is_draining,
             connections=self._pace.connections,
             allowed_connections=self._pace.allowed,
-            is_canary=self._pace.is_canary,
+            max_connections=self._settings.max_connections,
             in_hand=self._feed.in_hand,
             delivered=self._settler.delivered,
             attempted=self._settler.attempted,
+            messages_per_second=self._rate.per_second,
             last_failure=self._pace.last_failure,
-            put_off_seconds=self._pace.put_off_seconds,
+            put_off_seconds=now.put_off_seconds,
         )
-
-    def is_served(self, seconds: float) -> bool:
-        """Whether the primary is taking mail: a connection stands, and it took a message within so many seconds."""
-        return self._pace.has_served(seconds)
 
     async def run(self) -> None:
         """Until `stop`, or cancellation, which forgoes the grace time. Afterwards nothing is leased to this drain."""
@@ -228,6 +249,7 @@ class Drain:
             self._pace.begin_again()
         self._is_draining, self._is_exhausted = True, False
         started, delivered = self._loop.time(), self._settler.delivered
+        self._rate.begin()
         self._events.drain_started()
         try:
             while not self._is_stopping:

@@ -11,19 +11,21 @@ from fallback_mx.rules.backoff import Backoff, wait
 
 
 class Pace:
-    """`connections` stand now, `on_wire` messages are with the next hop. `now` is a monotonic clock in seconds."""
+    """`connections` stand now, `on_wire` messages are with the next hop, at `served_at` it last served one. `now` is a
+    monotonic clock in seconds."""
 
     def __init__(self, settings: DrainSettings, chance: Callable[[], float], now: Callable[[], float]) -> None:
         self.connections = 0
         self.on_wire = 0
-        self.last_failure: str | None = None
+        self.served_at = float("-inf")
+        self.last_failure = ""
+        self._trouble = ""
         self._settings = settings
         self._chance = chance
         self._now = now
         self._ramp = ramp.CANARY
         self._failures = 0
         self._put_off_until = now()
-        self._served_at = float("-inf")
 
     @property
     def allowed(self) -> int:
@@ -34,34 +36,39 @@ class Pace:
         return self._ramp.is_canary
 
     @property
+    def trouble(self) -> str:
+        """What has made it less than the configuration allows, "" where nothing has."""
+        return self._trouble if self.is_canary or self.allowed < self._settings.max_connections else ""
+
+    @property
     def put_off_seconds(self) -> float:
         """How long the next hop is still left alone."""
         return max(0.0, self._put_off_until - self._now())
-
-    def has_served(self, seconds: float) -> bool:
-        """Whether a connection stands, and a message was served on one no longer ago than this."""
-        return self.connections > 0 and self._now() - self._served_at <= seconds
 
     def begin_again(self) -> None:
         """The primary has come back: whatever was learned before, a canary goes first, and at once."""
         self._ramp = ramp.CANARY
         self._failures = 0
+        self._trouble = ""
         self._put_off_until = self._now()
 
-    def on_served(self, was_served: bool | None) -> None:
-        """One message is through; see `was_served` in rules/disposition.py."""
+    def on_served(self, was_served: bool | None, strain: str = "") -> None:
+        """One message is through; see `was_served` and `strain` in rules/disposition.py."""
         if was_served:
-            self._served_at = self._now()
+            self.served_at = self._now()
             self._failures = 0
             self._ramp = ramp.succeeded(self._ramp, self._settings.max_connections)
+            if self.allowed == self._settings.max_connections:
+                self._trouble = ""
         elif was_served is False:
+            self._trouble = strain
             self._ramp = ramp.troubled(self._ramp)
             if self.is_canary:
                 self._put_off(self._settings.canary_backoff)
 
     def on_no_connection(self, reason: str) -> bool:
         """A connection was not to be had. Whether that says something about the next hop as a whole."""
-        self.last_failure = reason
+        self.last_failure = self._trouble = reason
         if self.connections:
             self._ramp = ramp.crowded(self._ramp, self.connections)
             return False

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fallback_mx.redelivery.feed import Feed, Load
+from fallback_mx.redelivery.rate import Rate
 from fallback_mx.redelivery.terms import DrainEvents
 from fallback_mx.rules.disposition import Disposition
 from mxqueue import Queue
@@ -35,14 +36,21 @@ class Settled:
     is_part: bool = False
     report: Enclosed | None = None
 
+    @property
+    def has_delivered(self) -> bool:
+        return any(outcome.state is RecipientState.DELIVERED for outcome in self.outcomes.values())
+
 
 class Settler:
     """Writes outcomes down, in the order in which they came."""
 
-    def __init__(self, queue: Queue, feed: Feed, events: DrainEvents, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, queue: Queue, feed: Feed, events: DrainEvents, rate: Rate, on_change: Callable[[], None]
+    ) -> None:
         self._queue = queue
         self._feed = feed
         self._events = events
+        self._rate = rate
         self._on_change = on_change
         self._pending: list[Settled] = []
         self._in_flight: list[Settled] = []
@@ -102,6 +110,7 @@ class Settler:
                 await asyncio.sleep(RETRY_SECONDS)
         was_behind = self.is_behind
         self._is_failing = False
+        self._rate.count(sum(each.has_delivered for each in self._in_flight))
         for each in self._in_flight:
             if not each.is_part:
                 self._feed.done(each.load)

@@ -1,4 +1,4 @@
-"""What a drain is told, and what it tells: settings, events, status."""
+"""What a drain is told, and what it tells: settings, events."""
 
 from __future__ import annotations
 
@@ -118,21 +118,3 @@ class DrainEvents(Protocol):
     def trouble(self, error: QueueError) -> None: ...
 
     def crashed(self, error: Exception) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class DrainStatus:
-    """A drain at this moment. `delivered` and `attempted` count recipients since the start of the process.
-
-    `put_off_seconds` is how long the primary is still left alone after a failure.
-    """
-
-    is_draining: bool
-    connections: int
-    allowed_connections: int
-    is_canary: bool
-    in_hand: int
-    delivered: int
-    attempted: int
-    last_failure: str | None
-    put_off_seconds: float

@@ -155,3 +155,10 @@ def was_served(delivery: Delivery, dispositions: Sequence[Disposition], slow_sec
     if all(isinstance(result, Unfit) for result in delivery.results):
         return None
     return not all(each is Disposition.DEFERRED or each is Disposition.SUSPECT for each in dispositions)
+
+
+def strain(delivery: Delivery, slow_seconds: float) -> str:
+    """What a next hop that did not serve a message has said or done, for an operator to read."""
+    if delivery.seconds >= slow_seconds:
+        return f"a message took {delivery.seconds:.0f} s"
+    return next((str(result) for result in delivery.results if not isinstance(result, Unfit)), "")

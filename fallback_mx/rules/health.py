@@ -45,7 +45,7 @@ class Observation:
     """One look at a primary, by a probe or by a delivery.
 
     `at` is when it began; where it took `duration_seconds` it speaks for all of that time. `phase` is how far it came
-    ("route", "connect", "banner", "ehlo", "starttls", "auth"), `detail` what was seen there, in a few
+    ("route", "connect", "banner", "ehlo", "starttls", "auth", "delivery"), `detail` what was seen there, in a few
     words.
     """
 
@@ -55,11 +55,6 @@ class Observation:
     detail: str
     duration_seconds: float | None = None
     size_limit: int | None = None  # octets of the largest message that it takes, where it has said so (RFC 1870)
-
-    @property
-    def is_turned_away(self) -> bool:
-        """It answered, and has no room for another connection: 421 in place of the greeting (RFC 5321, section 3.1)."""
-        return not self.good and self.phase == "banner" and self.detail.startswith("421")
 
     @property
     def ended_at(self) -> datetime:

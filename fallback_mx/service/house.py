@@ -20,6 +20,7 @@ import uvloop
 
 from fallback_mx import __version__, garbage, maillog, systemd
 from fallback_mx.config import Config, ConfigError, Endpoint, load
+from fallback_mx.orders.schema import MIGRATIONS as ORDERS
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
 from fallback_mx.recipients.schema import MIGRATIONS as RECIPIENTS
@@ -51,7 +52,7 @@ def run(config_path: Path | str, overrides: Mapping[str, object]) -> int:
         node=config.server.hostname,
         exclusive=True,
         ledger_retention=config.storage.ledger_retention,
-        migrations=(QUEUE, OUTAGES, RECIPIENTS),
+        migrations=(QUEUE, OUTAGES, RECIPIENTS, ORDERS),
     )
     try:
         return uvloop.run(House(config, config_path, overrides, queue, contexts).live())
@@ -167,7 +168,7 @@ class House:
             await self._http.open()
         await self._front.start()
         self._knowledge.configure(self._config)
-        self._primaries.configure(self._config)
+        await self._primaries.start(self._config)
         self._reports.start()
         if self._http is not None:
             await self._http.start()

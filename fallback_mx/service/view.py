@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from fallback_mx import status
+from fallback_mx.orders.book import OrderBook
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.sentence import sentence
 from fallback_mx.service.front import Front
@@ -15,7 +17,7 @@ from fallback_mx.space import Space
 from fallback_mx.status import Live
 from fallback_mx.web.app import Check
 from fallback_mx.web.metrics import Figures
-from mxqueue import Queue, QueueError
+from mxqueue import Queue, QueueError, RouteCount
 from mxqueue.model import utc_now
 
 
@@ -34,6 +36,7 @@ class ServiceView:
     ) -> None:
         self._queue = queue
         self._log = log
+        self._orders = OrderBook(queue.writer.submit, queue.read)
         self._front = front
         self._space = space
         self._live = live
@@ -55,15 +58,22 @@ class ServiceView:
         return Check("database", True)
 
     async def figures(self) -> Figures:
-        states = {name: live.state.value for name, live in self._live().items()}
-        try:
+        counts: Sequence[RouteCount] | None = None
+        with contextlib.suppress(QueueError):
             counts = await asyncio.wrap_future(self._queue.count())
-        except QueueError:
-            return Figures(self._clock(), states, None)
-        return Figures(self._clock(), states, counts)
+        live = self._live()
+        return Figures(
+            at=self._clock(),
+            states={name: each.state.value for name, each in live.items()},
+            counts=counts,
+            drains={name: each.drain for name, each in live.items()},
+            orders={name: each.orders for name, each in live.items()},
+        )
 
     async def status(self) -> dict[str, Any]:
         # Reading waits for the readers' threads; the event loop has better to do.
-        on_record = await asyncio.to_thread(status.read_status, self._queue, self._log, self._gaps(), self._clock())
+        on_record = await asyncio.to_thread(
+            status.read_status, self._queue, self._log, self._orders, self._gaps(), self._clock()
+        )
         whole = status.with_live(on_record, self._live())
         return status.as_json(whole, sentence(whole))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -36,7 +36,7 @@ from fallback_mx.smtp.tls_policy import Handshake, TlsPolicy, Trust, Untrusted
 @dataclass(frozen=True, slots=True)
 class DialSettings:
     """`hello_name` is what we say in EHLO. A `tls_context` goes before what `trust` says, a `resolver` before the
-    system's."""
+    system's. `hear(phase, said)` is told of each step, where somebody wants to watch."""
 
     hello_name: str
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
@@ -47,6 +47,7 @@ class DialSettings:
     source: Source = field(default_factory=Source)
     announce: Announce = Announce.NONE
     resolver: dns.asyncresolver.Resolver | None = None
+    hear: Callable[[str, str], None] = field(default=lambda phase, said: None, compare=False)
 
 
 Line = tuple[Pipeline, Greeting]
@@ -86,6 +87,7 @@ async def _open(hop: NextHop, settings: DialSettings) -> Line:
         except Loop:
             raise
         except NoConnection as error:
+            settings.hear(error.phase, error.detail)
             # What a server said goes before what kept us from hearing another.
             failure = error if failure is None or not error.is_ours else failure
     raise failure or NoConnection("route", f"{hop.host} has no address")
@@ -109,18 +111,22 @@ async def _line(place: Place, hop: NextHop, settings: DialSettings, handshake: H
         if failure.phase != "starttls" or handshake is None or handshake.is_demanded:
             raise
         reason = failure.detail
+        settings.hear("starttls", f"{reason}; going on in clear, on another connection")
     return await _session(place, hop, settings, None, tls_error=reason)
 
 
 async def _session(
     place: Place, hop: NextHop, settings: DialSettings, handshake: Handshake | None, tls_error: str | None = None
 ) -> Line:
-    pipeline = await _connected(await reach.connect(place, settings.source, settings.timeouts.connect), settings)
+    connected = await reach.connect(place, settings.source, settings.timeouts.connect)
+    settings.hear("connect", f"{hop.host} is {place.address} port {place.sockaddr[1]}")
+    pipeline = await _connected(connected, settings)
     try:
         known = await _greet(pipeline, settings)
         tls = None
         if handshake is not None and "starttls" in known[0].extensions:
             tls = await _encrypt(pipeline, hop, settings, handshake)
+            settings.hear("starttls", tls)
             # What was said in clear counts no more (RFC 3207, section 4.2).
             known = await _hello(pipeline, settings)
         elif handshake is not None and handshake.is_demanded:
@@ -128,6 +134,7 @@ async def _session(
         if settings.login is not None:
             is_private = tls is not None or place.is_loopback
             await login.log_in(pipeline, known[0], settings.login, is_private=is_private)
+            settings.hear("auth", f"logged in as {settings.login.username}")
     except BaseException:
         pipeline.abort()
         raise
@@ -157,7 +164,9 @@ async def _connected(connected: socket.socket, settings: DialSettings) -> Pipeli
     try:
         await opening.greeting.wait()
         greeting = opening.greeting.replies[0] if opening.greeting.replies else None
-        _own_name(_good(opening.pipeline, greeting, "banner"), settings)
+        banner = _good(opening.pipeline, greeting, "banner")
+        settings.hear("banner", str(banner))
+        _own_name(banner, settings)
     except BaseException:
         opening.pipeline.abort()
         raise
@@ -170,6 +179,7 @@ async def _greet(pipeline: Pipeline, settings: DialSettings) -> tuple[offered.Of
         # A server that does not know EHLO is greeted the old way (RFC 5321, section 3.2).
         reply = await pipeline.converse(Step.HELO, f"HELO {settings.hello_name}\r\n".encode())
     good = _good(pipeline, reply, "ehlo")
+    settings.hear("ehlo", " | ".join(good.lines) or str(good))
     _own_name(good, settings)
     return offered.read(good), good
 
@@ -178,6 +188,7 @@ async def _hello(pipeline: Pipeline, settings: DialSettings) -> tuple[offered.Of
     """EHLO, said once more under TLS."""
     reply = await pipeline.converse(Step.EHLO, f"EHLO {settings.hello_name}\r\n".encode())
     good = _good(pipeline, reply, "ehlo")
+    settings.hear("ehlo", " | ".join(good.lines) or str(good))
     return offered.read(good), good
 
 

@@ -8,7 +8,7 @@ library gets in. Counting cannot fail and does not wait. When the queue cannot b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from prometheus_client import (
@@ -22,7 +22,10 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mxqueue.model import LIVE_STATES, RouteCount
+from fallback_mx.rules.draining import DrainStatus
+from fallback_mx.rules.orders import Standing
+from fallback_mx.web.drain_gauges import drain_gauges, order_gauges
+from mxqueue.model import LIVE_STATES, RecipientState, RouteCount
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GRACE = "grace"
@@ -33,12 +36,22 @@ PRIMARY_STATES = ("up", "falling", "down", "rising", "unknown")
 class Figures:
     """What is true at the moment of a scrape. `counts` is None where the queue could not be read.
 
-    `states` has the health state of every configured primary, in the words of PRIMARY_STATES.
+    `states` has the health state of every configured primary, in the words of PRIMARY_STATES; `drains` and `orders`
+    say how the delivery of each goes, and what an operator has ordered of it.
     """
 
     at: datetime
     states: Mapping[str, str]
     counts: Sequence[RouteCount] | None
+    drains: Mapping[str, DrainStatus] = field(default_factory=dict)
+    orders: Mapping[str, Standing] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> Mapping[str, int] | None:
+        """How many messages wait for each primary that any wait for; None where that could not be read."""
+        if self.counts is None:
+            return None
+        return {each.route: each.messages for each in self.counts if each.state is RecipientState.PENDING}
 
 
 class Metrics:
@@ -150,6 +163,8 @@ class _QueueGauges(Collector):
         readable = GaugeMetricFamily("fallback_mx_queue_readable", "Whether the queue could be read just now.")
         readable.add_metric([], float(figures.counts is not None))
         yield readable
+        yield from drain_gauges(figures.drains, figures.pending)
+        yield from order_gauges(figures.orders)
         if figures.counts is not None:
             yield from _count_gauges(figures.counts, figures.states, figures.at)
 

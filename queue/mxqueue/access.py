@@ -16,6 +16,7 @@ from mxqueue.engine import READERS, create_private_file, database_path, lock, ma
 from mxqueue.errors import QueueError, QueueUnavailable
 from mxqueue.ids import Ids
 from mxqueue.model import utc_now
+from mxqueue.turns import Turns
 from mxqueue.writer import Checkpointer, Writer
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Access:
         self.path = database_path(url)
         self._ids = Ids(clock)
         self.writer = Writer(self._write_engine)
+        self._turns = Turns()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="mxqueue-reader")
         self._checkpointer = Checkpointer(self.path, self.writer.latch) if self.path is not None else None
 

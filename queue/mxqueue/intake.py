@@ -38,7 +38,7 @@ _MESSAGE = _insert(
 _RECIPIENT = _insert(
     recipient,
     *("message_id", "position", "forward_path", "route", "arrived_at", "state"),
-    *("attempts", "not_before", "last_reply", "notify", "orcpt"),
+    *("attempts", "not_before", "last_reply", "notify", "orcpt", "domain"),
 )
 LEDGER = _insert(ledger, "at", "message_id", "position", "forward_path", "event", "detail", "actor", "node")
 _CHUNK = _insert(chunk, "message_id", "position", "octets")
@@ -63,9 +63,8 @@ def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, .
             # The next hop has been tried already; its reply is what is missing.
             tried = (1, now, doubt) if doubt else (0, now, "")
             for position, (path, asked) in enumerate(zip(envelope.forward_paths, requests, strict=False)):
-                recipients.append(
-                    (message_id, position, path, envelope.route, now, _PENDING, *tried, asked.notify, asked.orcpt)
-                )
+                row = (message_id, position, path, envelope.route, now, _PENDING, *tried, asked.notify, asked.orcpt)
+                recipients.append((*row, path.rpartition("@")[2].lower()))
                 rows.append((now, message_id, position, path, _ACCEPTED, source, "", work.node))
                 if doubt:
                     rows.append((now, message_id, position, path, _AMBIGUOUS, doubt, "", work.node))

@@ -35,6 +35,7 @@ from mxqueue.ids import ids_before
 from mxqueue.model import Claim, LedgerEvent, Outcome, RecipientState, Settlement
 from mxqueue.prepared import Prepared, Values, texts
 from mxqueue.schema import chunk, message, recipient, to_micros
+from mxqueue.turns import Turns
 from mxqueue.views import load_messages
 
 # SQLite chooses its way by the spelling: `=` lets it use the partial index on what is due, `IN` keeps it to the key.
@@ -66,9 +67,12 @@ class ClaimRequest:
     token: str
 
 
-def claim(connection: Connection, request: ClaimRequest) -> list[Claim]:
-    """Lease the messages that are due, oldest first: all due recipients of up to `limit` messages."""
+def claim(connection: Connection, request: ClaimRequest, turns: Turns) -> list[Claim]:
+    """Lease the messages that are due, oldest first, domains in turn: all due recipients of up to `limit` messages."""
     due = and_(recipient.c.route == request.route, recipient.c.not_before <= request.now, free_at(request.now))
+    ids = turns.next(connection, request.route, request.now, request.limit)
+    if ids is not None:
+        return _lease_those(connection, request, ids, due)
     oldest = select(recipient.c.message_id).where(PENDING, due)
     return _lease(connection, request, oldest.order_by(recipient.c.not_before, recipient.c.message_id), due)
 
@@ -102,7 +106,12 @@ def _lease(
         # some of them and wait for the other's.
         oldest = oldest.join(message, message.c.id == recipient.c.message_id)
         oldest = oldest.with_for_update(of=message, skip_locked=True)
-    ids = list(dict.fromkeys(connection.scalars(oldest)))
+    return _lease_those(connection, request, list(dict.fromkeys(connection.scalars(oldest))), wanted)
+
+
+def _lease_those(
+    connection: Connection, request: ClaimRequest, ids: Sequence[str], wanted: ColumnElement[bool]
+) -> list[Claim]:
     if not ids:
         return []
     leased = connection.execute(

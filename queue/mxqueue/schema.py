@@ -102,10 +102,21 @@ recipient = Table(
     Column("notify", String, nullable=False, server_default=""),
     Column("orcpt", String, nullable=False, server_default=""),
     Column("delivered_at", UtcMicros),
+    # Of the forward-path, in lower case.
+    Column("domain", String, nullable=False, server_default=""),
     PrimaryKeyConstraint("message_id", "position"),
     Index(
         "recipient_due",
         "route",
+        "not_before",
+        "message_id",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index(
+        "recipient_turn",
+        "route",
+        "domain",
         "not_before",
         "message_id",
         sqlite_where=text("state = 'pending'"),

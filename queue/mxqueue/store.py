@@ -85,10 +85,10 @@ class Queue(Access):
     def claim(
         self, route: str, owner: str, limit: int = 100, lease: timedelta = timedelta(minutes=10)
     ) -> Future[list[Claim]]:
-        """Lease up to `limit` messages of this route that are due, oldest first."""
+        """Lease up to `limit` messages of this route that are due, oldest first, its recipients' domains in turn."""
         now = self._clock()
         request = leases.ClaimRequest(route, f"{self._node}/{owner}", limit, now, now + lease, self.new_id())
-        return self.writer.submit(lambda connection: leases.claim(connection, request))
+        return self.writer.submit(lambda connection: leases.claim(connection, request, self._turns))
 
     def claim_aged(
         self, route: str, before: datetime, owner: str, limit: int = 100, lease: timedelta = timedelta(minutes=10)

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
+from fallback_mx.orders.schema import MIGRATIONS as ORDERS
 from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
 from fallback_mx.recipients.schema import MIGRATIONS as RECIPIENTS
 from mxqueue import Queue, SchemaTooOld
@@ -39,7 +40,7 @@ def engine(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.mark.parametrize("migrations", [QUEUE, OUTAGES, RECIPIENTS], ids=lambda each: each.version_table)
+@pytest.mark.parametrize("migrations", [QUEUE, OUTAGES, RECIPIENTS, ORDERS], ids=lambda each: each.version_table)
 def test_the_names_of_the_scripts_say_their_revisions_and_their_order(migrations: Migrations) -> None:
     scripts = ScriptDirectory(str(migrations.location)).walk_revisions()
     assert migrations.revisions == tuple(script.revision for script in scripts)

@@ -142,7 +142,7 @@ def ways(queue: Queue, work: Callable[[], Any]) -> list[str]:
         return [
             row[3]
             for statement, values in sent
-            if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+            if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))
             for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
             if row[3].startswith(("SCAN", "SEARCH", "USE TEMP"))
         ]
@@ -160,6 +160,14 @@ BY_ID = {
 }
 
 
+# From one domain to the next, a look each.
+BY_DOMAIN = {
+    "SEARCH recipient USING COVERING INDEX recipient_turn (route=? AND domain>?)",
+    "SCAN each",
+    "SCAN CONSTANT ROW",
+}
+
+
 @pytest.fixture
 def file_queue(tmp_path: Any, clock: Clock) -> Iterator[Queue]:
     """An SQLite queue with something in it."""
@@ -173,8 +181,21 @@ def file_queue(tmp_path: Any, clock: Clock) -> Iterator[Queue]:
 def test_a_claim_goes_by_the_index_of_what_is_due_and_then_by_id(file_queue: Queue) -> None:
     found = ways(file_queue, lambda: file_queue.claim("route-1", "worker").result())
 
-    assert found[0] == "SEARCH recipient USING INDEX recipient_due (route=? AND not_before<?)"
-    assert set(found[1:]) <= BY_ID
+    assert set(found) - BY_ID == {
+        *BY_DOMAIN,
+        "SEARCH recipient USING INDEX recipient_due (route=? AND not_before<?)",
+    }
+
+
+def test_a_claim_in_turn_goes_by_the_index_of_domains_and_then_by_id(file_queue: Queue) -> None:
+    accept(file_queue, "one@other.test", route="route-1")
+
+    found = ways(file_queue, lambda: file_queue.claim("route-1", "worker").result())
+
+    assert set(found) - BY_ID == {
+        *BY_DOMAIN,
+        "SEARCH recipient USING INDEX recipient_turn (route=? AND domain=? AND not_before<?)",
+    }
 
 
 def test_a_settlement_goes_by_id(file_queue: Queue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -72,7 +73,15 @@ class ModelQueue:
     def claim(self, route: str, limit: int, now: datetime) -> list[tuple[str, int]]:
         """The recipients that a claim must bring, message after message."""
         due = self.due(route, now)
-        ids = dict.fromkeys(row.key[0] for row in due[:limit])
+        # The first of each domain, then the second of each, and so on.
+        ranks: dict[tuple[str, int], int] = {}
+        so_far: Counter[str] = Counter()
+        for row in due:
+            domain = row.path.rpartition("@")[2]
+            ranks[row.key] = so_far[domain]
+            so_far[domain] += 1
+        in_turn = sorted(due, key=lambda row: (ranks[row.key], row.not_before, row.key[0]))
+        ids = dict.fromkeys(row.key[0] for row in in_turn[:limit])
         return [key for queue_id in ids for key in sorted(row.key for row in due if row.key[0] == queue_id)]
 
     def lease(self, claims: list[Claim]) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fallback_mx.smtp.sink import Answer, Sink, SinkSession
-from mxqueue.model import RecipientState
+from mxqueue.model import LedgerEvent, RecipientState
 from tests.fakes.drains import SETTINGS, contents, rig, until
+from tests.fakes.frail import FrailSink
 
 ROOM = 3
 MESSAGES = 2000
@@ -43,6 +44,21 @@ def test_a_primary_with_room_for_three_is_given_three_and_no_storm(tmp_path: Pat
             # Ever more rarely: the fourth connection costs 10, 100, 1000 successes each of the three.
             assert len(refused) <= 5, f"expected hardly any, found {len(refused)} refused connections"
             assert all(each.good for each in r.primary.observations), "expected a full primary not to count as down"
+
+    asyncio.run(run())
+
+
+def test_a_primary_that_dies_under_ten_connections_never_sees_so_many(tmp_path: Path) -> None:
+    async def run() -> None:
+        sink = FrailSink(ROOM, fatal=10)
+        async with rig(tmp_path, sink) as r:
+            waiting = r.accept_many(MESSAGES)
+            async with r.running(replace(SETTINGS, max_connections=20)):
+                await until(lambda: len(r.events.named("delivered")) == MESSAGES, "every message to be delivered")
+            assert (sink.most_served, sink.has_died) == (ROOM, False)
+            assert len(set(contents(sink))) == MESSAGES
+            told = {tuple(r.ledger(each)) for each in waiting[:: MESSAGES // 100]}
+            assert told == {(LedgerEvent.ACCEPTED, LedgerEvent.DELIVERED)}
 
     asyncio.run(run())
 

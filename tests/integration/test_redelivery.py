@@ -16,6 +16,7 @@ from fallback_mx.redelivery import Courier, DrainSettings, OnExpiry
 from fallback_mx.redelivery.carrier import MOST_UNSETTLED
 from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
+from fallback_mx.rules.draining import Phase
 from fallback_mx.smtp.sink import Act, Answer, Sink, SinkSession
 from mxqueue.engine import sqlite_module
 from mxqueue.model import Filter, LedgerEvent, Outcome, RecipientState, Settlement
@@ -85,6 +86,23 @@ def test_the_oldest_message_goes_first(tmp_path: Path) -> None:
         async with r.running(ONE_BY_ONE):
             await until(lambda: len(r.sink.messages) == 30, "30 deliveries")
         assert contents(r.sink) == [b"%d\r\n" % number for number in range(30)]
+
+    on_a_rig(tmp_path, use)
+
+
+def test_a_domain_with_much_mail_does_not_keep_another_waiting(tmp_path: Path) -> None:
+    async def use(r: Rig) -> None:
+        for number in range(400):
+            r.accept(b"many %d\r\n" % number, "u@many.test")
+        r.clock.advance(seconds=1)
+        for number in range(3):
+            r.accept(b"few %d\r\n" % number, "u@few.test")
+        async with r.running(replace(ONE_BY_ONE, batch=50)):
+            await until(lambda: len(r.sink.messages) == 403, "every delivery")
+        arrived = contents(r.sink)
+        assert [each for each in arrived if each.startswith(b"few")] == [b"few %d\r\n" % number for number in range(3)]
+        # A canary, then turn by turn.
+        assert max(arrived.index(b"few %d\r\n" % number) for number in range(3)) < 10
 
     on_a_rig(tmp_path, use)
 
@@ -272,7 +290,8 @@ def test_a_canary_that_is_refused_is_followed_by_another_canary(tmp_path: Path) 
         r.accept_many(10)
         async with r.running() as drain:
             await until(lambda: len(r.events.named("deferred")) == 2, "two deferrals")
-            assert drain.status.is_canary
+            assert drain.status.phase is Phase.PUT_OFF
+            assert drain.status.reason == "550 5.1.1 No such user"
             assert drain.status.put_off_seconds > 0
             assert drain.status.allowed_connections == 1
         assert r.sink.most_connections == 1
@@ -301,6 +320,25 @@ def test_a_failed_connection_costs_no_message_an_attempt(
         assert r.events.named("connection_failed")[0]["phase"] == phase
 
     on_a_rig(tmp_path, use, Sink(replies=replies))
+
+
+def test_failed_connections_count_for_the_primary_and_for_no_message(tmp_path: Path) -> None:
+    """By the ledger: whatever the primary did before it took anything, no message has a line about it."""
+
+    async def use(r: Rig) -> None:
+        waiting = r.accept_many(50)
+        at_once = Backoff(timedelta(milliseconds=1), longest=timedelta(milliseconds=1), lifetime=None)
+        async with r.running(replace(SETTINGS, connection_backoff=at_once)) as drain:
+            await until(lambda: len(r.primary.observations) >= 5, "five failed connections")
+            assert {tuple(r.ledger(each)) for each in waiting} == {(LedgerEvent.ACCEPTED,)}
+            assert r.sink.most_connections == 1, "expected one connection at a time to be tried"
+            r.sink.replies.clear()
+            drain.wake()
+            await until(lambda: len(r.events.named("delivered")) == 50, "every delivery")
+        assert {tuple(r.ledger(each)) for each in waiting} == {(LedgerEvent.ACCEPTED, LedgerEvent.DELIVERED)}
+        assert {each.attempts for each in r.recipients()} == {1}
+
+    on_a_rig(tmp_path, use, Sink(replies={"banner": "421 4.3.2 Starting"}))
 
 
 def test_a_failed_connection_is_tried_again_by_itself(tmp_path: Path) -> None:

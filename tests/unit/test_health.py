@@ -316,19 +316,3 @@ def test_decisions_are_those_of_counting_results_in_a_row(results: list[bool], d
             down = not good
         settled = (State.RISING if good else State.DOWN) if down else (State.UP if good else State.FALLING)
         assert health.state is settled
-
-
-@pytest.mark.parametrize(
-    ("good", "phase", "detail", "is_turned_away"),
-    [
-        (False, "banner", "421 4.7.0 Too many connections", True),
-        (False, "banner", "554 5.7.1 Not you", False),
-        (False, "ehlo", "421 4.3.2 Going down", False),
-        (False, "connect", "connection refused", False),
-        (True, "banner", "421 4.7.0 Too many connections", False),
-    ],
-)
-def test_a_look_is_turned_away_by_421_in_place_of_a_greeting(
-    good: bool, phase: str, detail: str, is_turned_away: bool
-) -> None:
-    assert Observation(good, datetime(2026, 3, 1, tzinfo=UTC), phase, detail).is_turned_away is is_turned_away

@@ -230,6 +230,8 @@ def test_every_event_can_be_written() -> None:
     maillog.drain_ended("main", delivered=3, seconds=1.0)
     maillog.primary_state("main", before="up", now="falling")
     maillog.etrn("main", client_address="192.0.2.1", messages=3, state="down")
+    maillog.order_began("main", what="pause", until=AT, actor="root", reason="disks")
+    maillog.order_ended("main", what="pause")
     maillog.outage_started("main", started_at=AT, cause="connection refused")
     maillog.service_started(version="1", node="n", listen=["127.0.0.1:25"], primaries=["main"])
     maillog.service_stopping("SIGTERM")
@@ -249,6 +251,8 @@ def test_every_event_can_be_written() -> None:
         "drain_ended",
         "primary_state",
         "etrn",
+        "order_began",
+        "order_ended",
         "outage_started",
         "service_started",
         "service_stopping",

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fallback_mx.rules.draining import DrainStatus, Phase
 from fallback_mx.rules.health import Observation, State
+from fallback_mx.rules.orders import NO_ORDERS, Order, Standing, What
 from fallback_mx.sentence import sentence
 from fallback_mx.status import Live, Primary, Queued, Status, as_json, with_live
 
@@ -93,20 +95,93 @@ def test_mail_for_a_primary_that_is_gone_from_the_configuration_is_told() -> Non
     )
 
 
+def _drain(phase: Phase = Phase.IDLE, reason: str = "", *, rate: float = 0.0, allowed: int = 2) -> DrainStatus:
+    return DrainStatus(
+        phase=phase,
+        reason=reason,
+        is_draining=phase.moves,
+        connections=1,
+        allowed_connections=allowed,
+        max_connections=5,
+        in_hand=0,
+        delivered=0,
+        attempted=0,
+        messages_per_second=rate,
+        last_failure="",
+        put_off_seconds=12.3 if phase is Phase.PUT_OFF else 0.0,
+    )
+
+
 def _live(state: State, *, good: bool = False, detail: str = "timed out") -> Live:
-    return Live(state, _ago(2), Observation(good, NOW, "banner", detail), {"moving": True})
+    return Live(state, _ago(2), Observation(good, NOW, "banner", detail), _drain())
+
+
+@pytest.mark.parametrize(
+    ("drain", "said"),
+    [
+        (_drain(Phase.CANARY), "main gets one message first"),
+        (_drain(Phase.CANARY, "421 busy"), "main gets one message first (421 busy)"),
+        (_drain(Phase.RAMPING, rate=4.0), "main gets more and more, 2 of 5 connections at 4 messages/s, 3 s left"),
+        (
+            _drain(Phase.SLOWED, "451 <bob@example.org> later", rate=0.1),
+            "main gets 2 of 5 connections (451 <…@example.org> later) at 0.1 messages/s, 2 min left",
+        ),
+        (_drain(Phase.AT_CAP, rate=12.0, allowed=5), "main gets all 5 connections at 12 messages/s, 1 s left"),
+        (_drain(Phase.PUT_OFF, "connect: refused"), "main is left alone for 12 s (connect: refused)"),
+        (_drain(Phase.BEHIND), "main gets nothing new: outcomes cannot be written down"),
+        (_drain(Phase.WAITING), ""),
+        (_drain(Phase.IDLE), ""),
+    ],
+    ids=lambda value: value.phase.name if isinstance(value, DrainStatus) else "",
+)
+def test_how_a_drain_goes_is_told_with_its_reason_and_the_time_left(drain: DrainStatus, said: str) -> None:
+    text = sentence(_status(replace(UP, queued=_queued(12), drain=drain)))
+    assert text.split("oldest 13 min", 1)[1] == (f"; {said}." if said else ".")
+
+
+def test_of_a_drain_with_nothing_to_do_nothing_is_told() -> None:
+    assert sentence(_status(replace(UP, drain=_drain(Phase.CANARY)))) == "main is up; no message waits."
+
+
+def _order(what: What, minutes: int | None, reason: str = "") -> Order:
+    return Order("main", what, NOW, None if minutes is None else NOW + timedelta(minutes=minutes), "root", reason)
+
+
+@pytest.mark.parametrize(
+    ("orders", "said"),
+    [
+        (Standing(pause=_order(What.PAUSE, None)), "main is up; main is paused until it is resumed; 1 message is safe"),
+        (
+            Standing(pause=_order(What.PAUSE, 119, "disks")),
+            "main is up; main is paused for 1 h 59 min more (disks); 1 message is safe",
+        ),
+        (
+            Standing(force=_order(What.FORCE_DOWN, 60)),
+            "main is up; main is forced down for 1 h more; 1 message is safe",
+        ),
+        (
+            Standing(force=_order(What.FORCE_UP, 60)),
+            "main is up; main is forced up for 1 h more; 1 message is being delivered",
+        ),
+    ],
+    ids=["paused", "for a while", "down", "up"],
+)
+def test_what_an_operator_has_ordered_is_told(orders: Standing, said: str) -> None:
+    assert sentence(_status(replace(UP, queued=_queued(1), orders=orders))) == f"{said}; oldest 13 min."
 
 
 def test_what_the_service_knows_goes_before_the_record() -> None:
     (primary,) = with_live(_status(UNKNOWN), {"d": _live(State.DOWN)}).primaries
     assert (primary.state, primary.since, primary.cause) == (State.DOWN, _ago(2), "timed out")
-    assert primary.drain == {"moving": True}
+    assert (primary.drain, primary.orders) == (_drain(), NO_ORDERS)
 
 
 def test_the_services_status_has_the_figures_of_its_drain_and_the_record_has_none() -> None:
     on_record = _status(DOWN)
     live = with_live(on_record, {"main": _live(State.DOWN)})
-    assert [as_json(one, "")["primaries"][0]["drain"] for one in (on_record, live)] == [None, {"moving": True}]
+    told = [as_json(one, "")["primaries"][0]["drain"] for one in (on_record, live)]
+    assert told[0] is None
+    assert (told[1]["phase"], told[1]["allowed_connections"], told[1]["seconds_left"]) == ("idle", 2, None)
 
 
 def test_an_outage_counts_from_its_first_failure_even_where_the_service_decided_later() -> None:
