@@ -33,6 +33,10 @@ from fallback_mx.smtp.steps import Step, Timeouts
 from fallback_mx.smtp.tls_policy import Handshake, TlsPolicy, Trust, Untrusted
 
 
+def _unheard(phase: str, said: str) -> None:
+    """By its name it travels to other processes with the settings."""
+
+
 @dataclass(frozen=True, slots=True)
 class DialSettings:
     """`hello_name` is what we say in EHLO. A `tls_context` goes before what `trust` says, a `resolver` before the
@@ -47,7 +51,7 @@ class DialSettings:
     source: Source = field(default_factory=Source)
     announce: Announce = Announce.NONE
     resolver: dns.asyncresolver.Resolver | None = None
-    hear: Callable[[str, str], None] = field(default=lambda phase, said: None, compare=False)
+    hear: Callable[[str, str], None] = field(default=_unheard, compare=False)
 
 
 Line = tuple[Pipeline, Greeting]
