@@ -14,7 +14,7 @@
 - **disordered**: of the messages of one sender, each sent after the one before was answered, the one accepted first is
   offered to the primary first. Only those overtake it that find it put off (it waits for its retry) or in hand on
   another connection, each of which has two at most, one on the wire and one announced.
-  Of what is played through nothing is said here.
+  Nothing is said of what is played through, up to the moment where it fails and is queued.
 """
 
 from __future__ import annotations
@@ -126,15 +126,15 @@ def _stored_twice(history: History) -> Iterator[Violation]:
 
 
 def _disordered(history: History) -> Iterator[Violation]:
-    offered: dict[str, float] = {}
-    for offer in sorted(history.offers, key=lambda offer: offer.at):
-        offered.setdefault(offer.reverse_path, offer.at)
+    offers = _grouped([(offer.reverse_path, offer.at) for offer in history.offers])
     put_off = {entry.queue_id for entry in history.ledger if entry.event in ("deferred", "ambiguous")}
     room = 2 * (history.connections - 1)
     for sender, tries in _grouped([(each.sender, each) for each in history.tries if each.queue_id]).items():
         earlier: list[float] = []  # when those that were accepted before were offered
         for each in sorted(tries, key=lambda each: each.number):
-            at = offered.get(each.reverse_path, float("inf"))
+            # What came before its final dot was being played through.
+            since = each.dotted_at or 0.0
+            at = min((at for at in offers.get(each.reverse_path, ()) if at >= since), default=float("inf"))
             overtaken = len(earlier) - bisect_right(earlier, at)
             if overtaken > room:
                 detail = f"offered before {overtaken} that sender {sender} had sent earlier, expected {room} at most"

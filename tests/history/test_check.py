@@ -15,7 +15,7 @@ ANN, BOB = "ann@example.test", "bob@example.test"
 def sent(number: int = 1, attempt: int = 1, *paths: str, sender: int = 1, **known: object) -> Try:
     """Answered with 250 unless it is said otherwise."""
     values: dict[str, object] = {
-        "dotted_at": float(number),
+        "dotted_at": 1.0,
         "reply": "250 2.0.0 Ok",
         "queue_id": f"id-{sender}-{number}",
     }
@@ -189,7 +189,7 @@ ROW = [sent(number) for number in range(1, 5)]
 
 def offered(*numbers: int, connections: int = 1, put_off: tuple[int, ...] = ()) -> list[str]:
     """These messages of one sender were offered to the primary in this order."""
-    offers = [Offer(float(at), ROW[number - 1].reverse_path) for at, number in enumerate(numbers)]
+    offers = [Offer(float(at), ROW[number - 1].reverse_path) for at, number in enumerate(numbers, 2)]
     copies = [arrived(each, 9) for each in ROW]
     record = [entry(ROW[number - 1], 1, "deferred") for number in put_off]
     return kinds(History(ROW, copies, OPENINGS, offers, ledger=record, connections=connections))
@@ -216,6 +216,16 @@ def test_what_is_in_hand_on_another_connection_is_overtaken_rightly() -> None:
 
 def test_what_was_offered_again_counts_from_its_first_offer() -> None:
     assert offered(1, 2, 1, 3, 4) == []
+
+
+def test_an_offer_by_playing_through_counts_for_nothing_once_that_has_failed() -> None:
+    first, second = sent(1), sent(2, dotted_at=3.0)
+    copies = [arrived(each, 9) for each in (first, second)]
+    played, queued = Offer(2.0, second.reverse_path), Offer(6.0, second.reverse_path)
+    other = Offer(5.0, first.reverse_path)
+    assert kinds(History([first, second], copies, OPENINGS, [played, other, queued])) == []
+    early = Offer(4.0, second.reverse_path)
+    assert kinds(History([first, second], copies, OPENINGS, [early, other])) == ["disordered"]
 
 
 def test_senders_are_not_compared_with_each_other() -> None:
