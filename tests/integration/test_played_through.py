@@ -578,8 +578,8 @@ def test_the_end_of_content_is_answered_even_if_the_primary_has_stopped_just_bef
     play(story, Sink(replies={"data": stop}), timeouts=Timeouts(5, 5, 5, 5, 0.3, 0.6, 1))
 
 
-@pytest.mark.parametrize(("final", "expected"), [(None, "250 2.0.0 Ok"), (Act.DROP, "452 4.3.1")])
-def test_where_there_is_no_room_for_a_copy_the_primary_alone_can_take_the_message(
+@pytest.mark.parametrize(("final", "expected"), [(None, "250 2.0.0 Ok"), (Act.DROP, "451 4.3.0")])
+def test_where_no_copy_can_be_kept_the_primary_alone_can_take_the_message(
     play: Play, tmp_path: Path, final: Answer, expected: str
 ) -> None:
     async def story(scene: Scene) -> None:
@@ -593,7 +593,7 @@ def test_where_there_is_no_room_for_a_copy_the_primary_alone_can_take_the_messag
     play(story, Sink(replies={"final": final}), spool_directory=tmp_path / "missing", is_troubled=True)
 
 
-def test_where_there_is_no_room_for_a_copy_the_primary_gets_nothing_that_is_refused_all_the_same(
+def test_where_no_copy_can_be_kept_the_primary_gets_nothing_that_is_refused_all_the_same(
     play: Play, tmp_path: Path
 ) -> None:
     async def story(scene: Scene) -> None:

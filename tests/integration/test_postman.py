@@ -156,7 +156,7 @@ async def service(config: Config, queue: Queue, names: NameServer) -> AsyncItera
             def refused(self, primary: str, forward_path: str, reply: str) -> None: ...
 
         primaries = Primaries(queue, log, metrics, on_crash, lambda: None, Lessons(), reports)
-        primaries.configure(config)
+        await primaries.start(config)
         reports.start()
         try:
             yield
