@@ -26,7 +26,13 @@ class Signer:
         return cls(private, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
     def sign(
-        self, message: bytes, domain: str, *, algorithm: bytes = b"rsa-sha256", says_length: bool = False
+        self,
+        message: bytes,
+        domain: str,
+        *,
+        algorithm: bytes = b"rsa-sha256",
+        says_length: bool = False,
+        canonicalize: tuple[bytes, bytes] = (b"relaxed", b"simple"),
     ) -> bytes:
         header: bytes = dkim.sign(
             message,
@@ -35,8 +41,15 @@ class Signer:
             self.private,
             signature_algorithm=algorithm,
             length=says_length,
+            canonicalize=canonicalize,
         )
         return header + message
+
+    def verifies(self, message: bytes, domain: str) -> bool:
+        """Whether the first signature on it is good, by dkimpy, with this key at this domain."""
+        record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(self.public)
+        records = {name_of(domain).encode(): record}
+        return bool(dkim.verify(message, dnsfunc=lambda name, timeout=5: records.get(name)))
 
     def record(self, more: str = "") -> list[str]:
         """The TXT record, in strings of the length that DNS allows."""

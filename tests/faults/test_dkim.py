@@ -5,17 +5,11 @@ The signature is dkimpy's, and so is the verdict; nothing of ours signs or verif
 
 from __future__ import annotations
 
-import base64
 import itertools
 import smtplib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 
-import dkim
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +17,9 @@ from tests.fakes.letters import first_difference, without_trace
 from tests.fakes.outage import outage
 from tests.fakes.primary import FakePrimary
 from tests.fakes.relay import DOMAIN, Relay, primary
+from tests.fakes.signer import Signer
 
+SIGNING = "sender.test"
 PAIRS = tuple(itertools.product([b"simple", b"relaxed"], repeat=2))  # of header and body (section 3.4)
 
 # What "simple" keeps and a mail server likes to tidy up: case, blanks, folds, a header that comes twice.
@@ -43,27 +39,12 @@ BODIES = (
 )
 
 
-@dataclass(frozen=True)
-class Signer:
-    """The sender's domain: its key, and the name service that publishes it."""
+def sign(message: bytes, pair: tuple[bytes, bytes]) -> bytes:
+    return Signer.made().sign(message, SIGNING, canonicalize=pair)
 
-    private: bytes
-    public: bytes
 
-    @classmethod
-    @cache
-    def made(cls) -> Signer:
-        key = rsa.generate_private_key(65537, 2048)
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-        return cls(private, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-    def sign(self, message: bytes, pair: tuple[bytes, bytes]) -> bytes:
-        return dkim.sign(message, b"key", b"sender.test", self.private, canonicalize=pair) + message
-
-    def verifies(self, message: bytes) -> bool:
-        record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(self.public)
-        records = {b"key._domainkey.sender.test.": record}
-        return bool(dkim.verify(message, dnsfunc=lambda name, timeout=5: records.get(name)))
+def verifies(message: bytes) -> bool:
+    return Signer.made().verifies(message, SIGNING)
 
 
 def send(port: int, *contents: bytes) -> None:
@@ -82,20 +63,19 @@ def servers() -> Iterator[tuple[Relay, FakePrimary]]:
 
 def test_every_signature_verifies_at_the_primary_after_an_outage(servers: tuple[Relay, FakePrimary]) -> None:
     relay, fake = servers
-    signer = Signer.made()
-    signed = [signer.sign(HEADER + body, pair) for body in BODIES for pair in PAIRS]
-    assert all(signer.verifies(each) for each in signed), "not even before it was sent"
+    signed = [sign(HEADER + body, pair) for body in BODIES for pair in PAIRS]
+    assert all(verifies(each) for each in signed), "not even before it was sent"
     with outage(relay, fake) as arrivals:
         send(relay.port, *signed)
 
     assert len(arrivals) == len(signed)
-    broken = [each.content[:3000] for each in arrivals if not signer.verifies(each.content)]
+    broken = [each.content[:3000] for each in arrivals if not verifies(each.content)]
     assert broken == []
     # Arrived is not the same as unharmed: who tidies the body up is found out.
     simple = next(
         each.content for each in arrivals if b"c=simple/simple" in each.content and b"at the end \t " in each.content
     )
-    assert not signer.verifies(simple.replace(b"at the end \t ", b"at the end"))
+    assert not verifies(simple.replace(b"at the end \t ", b"at the end"))
 
 
 any_line = st.binary(max_size=60).map(lambda octets: bytes(octet for octet in octets if octet not in b"\r\n\0"))
@@ -111,14 +91,13 @@ def test_a_signature_over_any_body_verifies_at_the_primary(
     servers: tuple[Relay, FakePrimary], body: bytes, pair: tuple[bytes, bytes]
 ) -> None:
     relay, fake = servers
-    signer = Signer.made()
-    signed = signer.sign(HEADER + body, pair)
-    assert signer.verifies(signed), "not even before it was sent"
+    signed = sign(HEADER + body, pair)
+    assert verifies(signed), "not even before it was sent"
 
     fake.sink.messages.clear()
     send(relay.port, signed)
     relay.wait_for(lambda: bool(fake.messages), "the message arrives", interval=0.005)
 
     (arrived,) = fake.messages
-    assert signer.verifies(arrived.content)
+    assert verifies(arrived.content)
     assert first_difference(signed, without_trace(arrived.content)) == ""
