@@ -39,7 +39,6 @@ class Found:
     reverse_path: str
     addressees: tuple[Addressee, ...]
     spool: Spool
-    route: str = ""
     client_address: str = ""
     helo: str = ""
     trace: bytes = b""

@@ -120,7 +120,6 @@ def read(path: Path, new_spool: Callable[[], Spool]) -> Found:
         reverse_path=reverse_path(fields.text("reverse_path")),
         addressees=tuple(addressees),
         spool=_content(path.with_suffix(".eml"), fields.text("sha256"), new_spool),
-        route=fields.text("primary"),
         client_address=fields.text("client_address"),
         helo=fields.text("helo"),
         trace=_trace(fields.text("trace")),
