@@ -65,7 +65,7 @@ def sort(found: Found, routes: Routes) -> Sorted:
 
 
 def _with_client(found: Found) -> Origin:
-    client = visible(found.client_address[:100])
+    client = visible(f"{found.client_address[:100]} {found.helo[:255]}".strip())
     return replace(found.origin, name=f"{found.origin.name}, from {client}") if client else found.origin
 
 

@@ -167,7 +167,7 @@ def test_what_was_exported_comes_back_as_it_was_under_a_new_id(
     (shown,) = elsewhere.json("queue", "show", new_id)
     assert shown["ledger"][-1]["event"] == "imported"
     assert queue_id in shown["ledger"][-1]["detail"]
-    assert "from 192.0.2.1" in shown["ledger"][-1]["detail"]
+    assert "from 192.0.2.1 client.example.com" in shown["ledger"][-1]["detail"]
 
 
 def test_a_report_for_a_stranger_is_not_imported_whatever_the_file_says(
