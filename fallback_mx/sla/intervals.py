@@ -68,6 +68,26 @@ def intersection(one: Iterable[Interval], other: Iterable[Interval]) -> Interval
     return tuple(common)
 
 
+def difference(one: Iterable[Interval], other: Iterable[Interval]) -> IntervalSet:
+    """The time that `one` covers and `other` does not."""
+    left, right = union(one), union(other)
+    rest: list[Interval] = []
+    j = 0
+    for interval in left:
+        start = interval.start
+        while j < len(right) and right[j].end <= start:
+            j += 1
+        i = j
+        while i < len(right) and right[i].start < interval.end:
+            if start < right[i].start:
+                rest.append(Interval(start, right[i].start))
+            start = right[i].end
+            i += 1
+        if start < interval.end:
+            rest.append(Interval(start, interval.end))
+    return tuple(rest)
+
+
 def total(intervals: Iterable[Interval]) -> timedelta:
     """How long they are together, overlaps counted once."""
     return sum((interval.length for interval in union(intervals)), timedelta(0))
