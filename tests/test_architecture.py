@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "bounces": {"mxqueue", "rules"},
     "config": set(),
     "service": {"accepting", "bounces", "config", "monitor", "mxqueue", "orders", "outages", "recipients", "redelivery",
-                "rules", "sentence", "sla", "smtp", "status", "web"},
+                "rules", "sentence", "settlement", "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
     "cli": {"bounces", "config", "demo", "mxqueue", "orders", "outages", "recipients", "rescue", "rules", "sentence",
             "service", "settlement", "sla", "smtp", "status"},
