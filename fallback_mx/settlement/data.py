@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import Enum
 from fractions import Fraction
 from typing import Any
 
-from fallback_mx.outages.spans import Span
+from fallback_mx.outages.exchange import rfc3339
 from fallback_mx.settlement.entries import ClaimEntry
 from fallback_mx.settlement.month import Month
 from fallback_mx.sla.figures import cut
+from fallback_mx.sla.ladder import shown
 
 
 def figures(month: Month) -> dict[str, Any]:
@@ -59,18 +60,9 @@ def figures(month: Month) -> dict[str, Any]:
     }
 
 
-def outage(span: Span) -> dict[str, Any]:
-    """An outage as a line of `outage export` has it."""
-    return {
-        "primary": span.primary,
-        "started_at": rfc3339(span.started_at),
-        "ended_at": None if span.ended_at is None else rfc3339(span.ended_at),
-        "cause": f"{span.cause_phase}: {span.cause_detail}" if span.cause_detail else span.cause_phase,
-    }
-
-
 def claim(entry: ClaimEntry) -> dict[str, Any]:
-    return {"id": entry.id, "state": entry.state} | data(entry)
+    of_entry: dict[str, Any] = data(entry)
+    return {"id": entry.id, "state": entry.state} | of_entry
 
 
 def data(value: Any) -> Any:
@@ -78,8 +70,8 @@ def data(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Fraction):
-        # Those of an agreement came from decimals, and are whole or have few places.
-        return str(value) if value.denominator != 1 else value.numerator
+        # Those of an agreement came from decimals.
+        return shown(value)
     if isinstance(value, timedelta):
         return seconds(value)
     if isinstance(value, datetime):
@@ -107,8 +99,3 @@ def percent(value: Fraction) -> int | float:
     """A number for show: cut after six decimals."""
     shown = cut(value)
     return int(shown) if shown == int(shown) else float(shown)
-
-
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC, to the microsecond where it has any."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -53,8 +53,8 @@ class Rounding(StrEnum):
 
 
 class ClaimsFrom(StrEnum):
-    """The day from which the days for a claim are counted: that of the breach, that on which the outage with the breach
-    in it ended, or the last day of the month."""
+    """The day from which the days for a claim are counted: that of the breach; that on which the last outage ended that
+    counts in a month that is broken; or the last day of the month."""
 
     BREACH = "breach"
     OUTAGE_END = "outage_end"

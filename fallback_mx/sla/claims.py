@@ -108,7 +108,7 @@ def claim_until(
         case ClaimsFrom.BREACH:
             start = broken
         case ClaimsFrom.OUTAGE_END:
-            start = _end_of_outage(union(outages), broken)
+            start = _end_of_outage(union(outages), max(broken, settlement.counted[-1].start))
         case ClaimsFrom.MONTH_END:
             # The month's last moment: its end is the first of the next one.
             start = settlement.month.end - _MICROSECOND

@@ -95,6 +95,12 @@ def test_an_agreement_says_from_when_the_days_are_counted(start: ClaimsFrom, exp
     assert until(case, claims_from=start) == moment(expected)
 
 
+def test_another_outage_of_a_broken_month_begins_the_days_anew() -> None:
+    # The claim is for the month, and its credit may be more for the second one.
+    case = replace(EASTER, down=("2027-03-10 09:00 > 12:00", "2027-03-24 09:00 > 09:01"))
+    assert until(case) == until(EASTER)
+
+
 def test_an_outage_that_goes_on_has_no_deadline_yet() -> None:
     assert until(replace(EASTER, down=("2027-03-24 09:00 > now",), now="2027-03-24 12:00")) is None
 
