@@ -38,10 +38,10 @@ def register(group: click.Group) -> None:
 def import_(file: TextIO, coverage: bool, as_json: bool) -> int:
     """Read outages of another monitor from JSON Lines: FILE, or standard input.
 
-    Each line is {"primary", "started_at", "ended_at", "cause"} with RFC 3339 times; `ended_at` is null for an outage that
-    goes on. With --coverage the lines are times that were watched, without a cause. Import both: an outage counts only
-    where somebody watched, and time that nobody watched is unknown. Reading a line twice is reading it once; a file with
-    a bad line is not read at all.
+    Each line is {"primary", "started_at", "ended_at", "cause"} with RFC 3339 times; `ended_at` is null for an outage
+    that goes on. With --coverage the lines are times that were watched, without a cause. Import both: an outage counts
+    only where somebody watched, and time that nobody watched is unknown. Reading a line twice is reading it once; a
+    file with a bad line is not read at all.
 
     \b
     Examples:

@@ -1,8 +1,8 @@
 """Outages and watched time as JSON Lines, so that a history of another monitor can be settled, and ours elsewhere.
 
-A line is {"primary", "started_at", "ended_at", "cause"} with RFC 3339 times, `ended_at` null for an outage that goes on;
-watched time has no cause. An id is made of what a line says: reading one twice is reading it once. BadLine says what is
-wrong with a line; nothing of a file with a bad line is kept.
+A line is {"primary", "started_at", "ended_at", "cause"} with RFC 3339 times, `ended_at` null for an outage that goes
+on; watched time has no cause. An id is made of what a line says: reading one twice is reading it once. BadLine says
+what is wrong with a line; nothing of a file with a bad line is kept.
 """
 
 from __future__ import annotations
