@@ -78,9 +78,8 @@ def check(times: Times) -> None:
         raise ValueError(f"a window lasts more than nothing and at most {LONGEST.days} days")
     if not times.rule:
         return
-    found = list(
-        islice(recurrence.starts(recurrence.parse(times.rule), times.start, times.zone, times.start + _LONG), 1)
-    )
+    rule = recurrence.parse(times.rule)
+    found = list(islice(recurrence.starts(rule, times.start, times.zone, times.start + _LONG), 1))
     if not found:
         raise ValueError(f"{times.rule} does not come to a single window within ten years")
     if found[0] != times.start:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from math import prod
 from zoneinfo import ZoneInfo
 
@@ -82,8 +82,8 @@ class Rule:
         found = _UNTIL.fullmatch(text) if text is not None else None
         if found is None:
             return None
-        day = datetime.strptime(found[1], "%Y%m%d").date()  # noqa: DTZ007 - a date has no zone
-        clock = time.max if found[2] is None else time(*(int(found[2][place : place + 2]) for place in (0, 2, 4)))
+        day = date.fromisoformat(found[1])
+        clock = time.max if found[2] is None else time.fromisoformat(found[2])
         return datetime.combine(day, clock, UTC if found[3] else zone).astimezone(UTC)
 
 

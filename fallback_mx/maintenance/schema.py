@@ -1,5 +1,7 @@
-"""The tables of maintenance, beside the queue's in the same database, with migrations of their own. Rows are only added:
-what is cancelled has a row that says so."""
+"""The tables of maintenance, beside the queue's in the same database, with migrations of their own.
+
+Rows are only added: what is cancelled has a row that says so.
+"""
 
 from __future__ import annotations
 

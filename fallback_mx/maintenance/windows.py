@@ -55,6 +55,16 @@ def upkeep(windows: Iterable[Window], now: datetime) -> Upkeep:
     return Upkeep(on, until, next((one for one in every if one.interval.start > until), None))
 
 
+def upkeep_of(entries: Iterable[Entry], primary: str, now: datetime) -> Upkeep:
+    """How a primary stands at a moment, by the record; what is next is looked for within AHEAD."""
+    return upkeep(windows_of(entries, primary, around(now)), now)
+
+
+def around(now: datetime) -> Interval:
+    """The time of which it is to be known what is on and what is next."""
+    return Interval(now - _AROUND, now + AHEAD)
+
+
 def _end(window: Window) -> datetime:
     return window.interval.end
 

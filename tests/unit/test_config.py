@@ -293,6 +293,10 @@ PRIMARY_MISTAKES = [
     ("interval = 0.5",
      'primary[0].interval: 0.5 is not text; write text in double quotes, for example "10s"'),
     ('lifetime = "0d"', 'primary[0].lifetime: "0d" is too short; write "1ms" or more'),
+    ('maintenance_notice = 24', 'primary[0].maintenance_notice: is a number without a unit: 24; '
+     'write a duration in quotes, for example "24s"'),
+    ('maintenance_notice = "soon"', 'primary[0].maintenance_notice: "soon" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
     ('recovery_guard = "-5m"', 'primary[0].recovery_guard: "-5m" is not a duration; '
      'write a number and one of ms, s, m, h, d, for example "10s"'),
     ('retain_delivered = "a day"', 'primary[0].retain_delivered: "a day" is not a duration; '
