@@ -78,7 +78,7 @@ def histories(draw: st.DrawFn, intervals: st.SearchStrategy[Interval]) -> Histor
         Report("main", interval, "carol", interval.start + draw(st.timedeltas(-timedelta(days=1), timedelta(days=9))))
         for interval in draw(st.lists(intervals, max_size=4))
     )
-    return History(outages, intersection(union(outages), known), known, windows, tuple(made), reports)
+    return History(union(outages), intersection(union(outages), known), known, windows, tuple(made), reports)
 
 
 @st.composite
