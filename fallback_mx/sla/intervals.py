@@ -44,6 +44,11 @@ _START = attrgetter("start")
 _END = attrgetter("end")
 
 
+def meet(one: Interval, other: Interval) -> bool:
+    """Whether they share any time."""
+    return max(one.start, other.start) < min(one.end, other.end)
+
+
 def _made(start: datetime, end: datetime) -> Interval:
     """Of two ends that were looked at already: to look again takes longer than all of the arithmetic."""
     interval = object.__new__(Interval)

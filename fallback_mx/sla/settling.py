@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from fallback_mx.sla.agreement import Agreement, Denominator
 from fallback_mx.sla.exclusions import Annotation, standing
 from fallback_mx.sla.figures import Figure, Verdict, allowance, fixed_allowance, proportional_allowance, verdict
-from fallback_mx.sla.intervals import Interval, IntervalSet, difference, intersection, total, within
+from fallback_mx.sla.intervals import Interval, IntervalSet, difference, meet, total, within
 from fallback_mx.sla.maintenance import Reason, maintenance, time_of
 from fallback_mx.sla.parts import Division, divide
 from fallback_mx.sla.reports import Report, reported
@@ -114,9 +114,7 @@ def settle(
 
 def _excluded(agreement: Agreement, annotations: Iterable[Annotation], period: Interval) -> tuple[Annotation, ...]:
     return tuple(
-        one
-        for one in standing(annotations)
-        if one.category in agreement.excluded and intersection([one.interval], [period])
+        one for one in standing(annotations) if one.category in agreement.excluded and meet(one.interval, period)
     )
 
 
