@@ -12,7 +12,7 @@ from fallback_mx.outages.spans import Span
 from fallback_mx.settlement.month import Month
 from fallback_mx.sla.agreement import Denominator
 from fallback_mx.sla.figures import Figure, cut, decided_on
-from fallback_mx.sla.intervals import Interval, IntervalSet, intersection, total
+from fallback_mx.sla.intervals import Interval, IntervalSet, intersection, meet, total
 from fallback_mx.sla.ladder import Step, shown, step_at
 from fallback_mx.sla.reports import deadline
 from fallback_mx.sla.settling import Settlement
@@ -53,7 +53,7 @@ class Explained:
 
 def outages(month: Month) -> tuple[Explained, ...]:
     period = month.settlement.period
-    touching = (span for span in month.record.spans if intersection([span.interval], [period]))
+    touching = (span for span in month.record.spans if meet(span.interval, period))
     return tuple(Explained(span, tuple(_pieces(month, span))) for span in touching)
 
 
@@ -160,7 +160,7 @@ def _unreported(month: Month, span: Span) -> str:
 
 def _maintenance(settlement: Settlement, pieces: IntervalSet) -> Iterator[Piece]:
     for piece in pieces:
-        reasons = (reason.why for reason in settlement.maintenance if intersection([reason.interval], [piece]))
+        reasons = (reason.why for reason in settlement.maintenance if meet(reason.interval, piece))
         yield Piece(piece, Kind.MAINTENANCE, "; ".join(dict.fromkeys(reasons)))
 
 
@@ -169,7 +169,7 @@ def _excluded(settlement: Settlement, pieces: IntervalSet) -> Iterator[Piece]:
         reasons = (
             f"{one.category.words}: {one.reason} ({one.author}, {moment(one.at)})"
             for one in settlement.exclusions
-            if intersection([one.interval], [piece])
+            if meet(one.interval, piece)
         )
         yield Piece(piece, Kind.EXCLUDED, "; ".join(dict.fromkeys(reasons)))
 

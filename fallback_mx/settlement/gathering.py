@@ -16,7 +16,7 @@ from fallback_mx.outages.spans import Span, Watch
 from fallback_mx.settlement.book import SettlementBook
 from fallback_mx.settlement.entries import ClaimEntry, ReportEntry
 from fallback_mx.sla.exclusions import Annotation
-from fallback_mx.sla.intervals import Interval
+from fallback_mx.sla.intervals import Interval, IntervalSet, intersection, union
 from fallback_mx.sla.settling import History
 from fallback_mx.sla.windows import Window
 
@@ -52,19 +52,19 @@ def records(
     `windows` are the maintenance of each; those that touch one in the period are wanted too.
     """
     since = period.start - BEFORE
-    # Asked for together: each waits for its turn at the database alone.
-    listing = log.list_spans(since=since)
-    watching = {name: log.list_watches(name, Interval(since, max(now, period.end))) for name in primaries}
-    annotating, reporting, claiming = book.annotations(), book.reports(), book.claims()
-    outages = _by_primary(((span.primary, span) for span in listing.result()), primaries)
-    annotations = _by_primary(((one.primary, one) for one in annotating.result()), primaries)
-    reports = _by_primary(((one.report.primary, one) for one in reporting.result()), primaries)
-    claims = _by_primary(((one.claim.primary, one) for one in claiming.result()), primaries)
+    watched = Interval(since, max(now, period.end))
+    # One after the other: two threads that make rows into values keep each other waiting.
+    only = next(iter(primaries)) if len(primaries) == 1 else None
+    watches = {only: log.list_watches(only, watched).result()} if only else log.watches_of_all(watched).result()
+    outages = _by_primary(((span.primary, span) for span in log.list_spans(only, since).result()), primaries)
+    annotations = _by_primary(((one.primary, one) for one in book.annotations(only).result()), primaries)
+    reports = _by_primary(((one.report.primary, one) for one in book.reports(only).result()), primaries)
+    claims = _by_primary(((one.claim.primary, one) for one in book.claims(only).result()), primaries)
     return {
         name: _record(
             name,
             [span for span in outages[name] if span.started_at < period.end],
-            watching[name].result(),
+            watches.get(name, ()),
             now,
             tuple((windows or {}).get(name, ())),
             tuple(annotations[name]),
@@ -98,16 +98,21 @@ def _record(
         last_seen[watch.node] = max(watch.ended_at, last_seen.get(watch.node, watch.ended_at))
     seen = [_as_seen(span, last_seen.get(span.node), now) for span in found]
     confirmed = tuple(span for span in seen if span.confirmed_at is not None)
-    known = spans.decided(seen, spans.watched(watches))
+    watched = {node: union(one.interval for one in watches if one.node == node) for node in last_seen}
     history = History(
-        tuple(span.interval for span in confirmed),
-        spans.down(confirmed, watches),
-        known,
+        union(span.interval for span in confirmed),
+        union(*(_down(confirmed, node, when) for node, when in watched.items())),
+        spans.decided(seen, union(*watched.values())),
         windows,
         annotations,
         (*(entry.report for entry in reports), *(entry.claim.as_report for entry in claims)),
     )
     return Record(name, history, confirmed, reports, claims)
+
+
+def _down(confirmed: Sequence[Span], node: str, watched: IntervalSet) -> IntervalSet:
+    """As `spans.down` has it: a span counts only where its own node watched."""
+    return intersection((span.interval for span in confirmed if span.node == node), watched)
 
 
 def _as_seen(span: Span, last_seen: datetime | None, now: datetime) -> Span:

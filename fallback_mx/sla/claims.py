@@ -5,7 +5,6 @@ The rules judge; a person decides, and the decision is on record beside what the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -14,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from fallback_mx.sla.agreement import Agreement, ClaimsFrom
 from fallback_mx.sla.days import BusinessDay, after_business_days
-from fallback_mx.sla.intervals import Interval, IntervalSet, union
+from fallback_mx.sla.intervals import Interval, IntervalSet, within
 from fallback_mx.sla.reports import Report, touches
 from fallback_mx.sla.settling import Settlement
 
@@ -96,7 +95,7 @@ def broken_at(settlement: Settlement) -> datetime | None:
 def claim_until(
     agreement: Agreement,
     settlement: Settlement,
-    outages: Iterable[Interval],
+    outages: IntervalSet,
     zone: ZoneInfo,
     is_business_day: BusinessDay,
 ) -> datetime | None:
@@ -108,7 +107,7 @@ def claim_until(
         case ClaimsFrom.BREACH:
             start = broken
         case ClaimsFrom.OUTAGE_END:
-            start = _end_of_outage(union(outages), max(broken, settlement.counted[-1].start))
+            start = _end_of_outage(within(outages, settlement.period), max(broken, settlement.counted[-1].start))
         case ClaimsFrom.MONTH_END:
             # The month's last moment: its end is the first of the next one.
             start = settlement.month.end - _MICROSECOND
@@ -118,11 +117,11 @@ def claim_until(
 
 
 def objections(
-    claim: Claim, customer: Customer, settlement: Settlement, outages: Iterable[Interval], is_business_day: BusinessDay
+    claim: Claim, customer: Customer, settlement: Settlement, outages: IntervalSet, is_business_day: BusinessDay
 ) -> tuple[Objection, ...]:
     """Everything that speaks against a claim, by the order of Objection."""
     found = set()
-    runs = union(outages)
+    runs = within(outages, settlement.period)
     broken = broken_at(settlement)
     if settlement.verdict.credit == 0:
         found.add(Objection.NO_CREDIT)

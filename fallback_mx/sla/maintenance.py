@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fallback_mx.sla.agreement import Agreement, ScheduledMaintenance, StandingWindows, Weekly
-from fallback_mx.sla.intervals import Interval, IntervalSet, intersection
+from fallback_mx.sla.intervals import Interval, IntervalSet, intersection, meet
 from fallback_mx.sla.windows import MaintenanceKind, Window
 
 
@@ -43,7 +43,7 @@ def maintenance(agreement: Agreement, region: str, windows: Iterable[Window], pe
     reasons += scheduled
     if agreement.standing_windows is StandingWindows.ALWAYS:
         reasons += (Reason(interval, f"the weekly window of {region}") for interval in weekly)
-    return tuple(sorted((one for one in reasons if _meet(one.interval, period)), key=lambda one: one.interval))
+    return tuple(sorted((one for one in reasons if meet(one.interval, period)), key=lambda one: one.interval))
 
 
 def occurrences(agreement: Agreement, region: str, period: Interval) -> Iterator[Interval]:
@@ -59,7 +59,7 @@ def _of_week(weekly: Weekly, longest: timedelta, period: Interval) -> Iterator[I
     start = datetime.combine(first, weekly.at, UTC) - timedelta(days=7)
     while start < period.end:
         occurrence = Interval(start, start + longest)
-        if _meet(occurrence, period):
+        if meet(occurrence, period):
             yield occurrence
         start += timedelta(days=7)
 
@@ -87,10 +87,6 @@ def _runs(windows: Iterable[Window]) -> Iterator[tuple[datetime, datetime, list[
         run.append(window)
     if run:
         yield run[0].interval.start, end, run
-
-
-def _meet(one: Interval, other: Interval) -> bool:
-    return one.start < other.end and other.start < one.end
 
 
 def time_of(reasons: Iterable[Reason]) -> IntervalSet:

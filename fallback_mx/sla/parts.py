@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fallback_mx.sla.intervals import Interval, IntervalSet, difference, intersection, total
+from fallback_mx.sla.intervals import Interval, IntervalSet, difference, intersection, total, union
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,19 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """A period, and which of its time is of which kind."""
+    """A period, and which of its time is of which kind; `parts` says how long each is."""
 
     period: Interval
+    parts: Parts
     maintenance: IntervalSet
     excluded: IntervalSet
     unknown: IntervalSet
     down: IntervalSet
-    up: IntervalSet
 
     @property
-    def parts(self) -> Parts:
-        return Parts(
-            total(self.maintenance), total(self.excluded), total(self.unknown), total(self.down), total(self.up)
-        )
+    def up(self) -> IntervalSet:
+        """What is left of the period. Most of a settlement asks only how long it is."""
+        return difference([self.period], union(self.maintenance, self.excluded, self.unknown, self.down))
 
 
 def divide(
@@ -73,11 +72,7 @@ def divide(
     rest = difference(rest, taken_out)
     seen = intersection(rest, known)
     seen_down = intersection(seen, down)
-    return Division(
-        period,
-        in_maintenance,
-        taken_out,
-        difference(rest, seen),
-        seen_down,
-        difference(seen, seen_down),
-    )
+    unknown = difference(rest, seen)
+    of_down = total(seen_down)
+    parts = Parts(total(in_maintenance), total(taken_out), total(unknown), of_down, total(seen) - of_down)
+    return Division(period, parts, in_maintenance, taken_out, unknown, seen_down)

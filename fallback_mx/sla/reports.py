@@ -33,10 +33,12 @@ def reported(outages: Iterable[Interval], reports: Iterable[Report], within_days
     The days are those of the customer's `zone`, the day of the end itself not among them. An outage that goes on has no
     deadline yet.
     """
-    made = tuple(reports)
-    if not made:
+    runs = union(outages)
+    if not runs:
         return ()
-    return tuple(run for run in union(outages) if _told_of(run, made, within_days, zone))
+    hull = Interval(runs[0].start, runs[-1].end)
+    made = tuple(report for report in reports if touches(report.interval, hull))
+    return tuple(run for run in runs if _told_of(run, made, within_days, zone))
 
 
 def deadline(outage: Interval, within_days: int, zone: ZoneInfo) -> datetime | None:
@@ -46,11 +48,11 @@ def deadline(outage: Interval, within_days: int, zone: ZoneInfo) -> datetime | N
 
 
 def _told_of(outage: Interval, reports: Iterable[Report], within_days: int, zone: ZoneInfo) -> bool:
+    told = [report for report in reports if touches(report.interval, outage)]
+    if not told:
+        return False
     until = deadline(outage, within_days, zone)
-    return any(
-        touches(report.interval, outage) and outage.start <= report.at and (until is None or report.at < until)
-        for report in reports
-    )
+    return any(outage.start <= report.at and (until is None or report.at < until) for report in told)
 
 
 def touches(told: Interval, outage: Interval) -> bool:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from fallback_mx.sla.agreement import Agreement, Denominator
 from fallback_mx.sla.exclusions import Annotation, standing
 from fallback_mx.sla.figures import Figure, Verdict, allowance, fixed_allowance, proportional_allowance, verdict
-from fallback_mx.sla.intervals import Interval, IntervalSet, difference, intersection, total
+from fallback_mx.sla.intervals import Interval, IntervalSet, difference, meet, total, within
 from fallback_mx.sla.maintenance import Reason, maintenance, time_of
 from fallback_mx.sla.parts import Division, divide
 from fallback_mx.sla.reports import Report, reported
@@ -27,11 +27,11 @@ class History:
     """What is on record of a primary. Everything is whole, not cut to the period, so that an outage over New Year is
     one outage in December and in January.
 
-    `outages` are the confirmed ones, from first failure to recovery; `down` is the part of them that somebody watched,
-    `known` all time of which it is known whether the primary was up.
+    `outages` are the confirmed ones, from first failure to recovery, those that touch as one; `down` is the part of
+    them that somebody watched, `known` all time of which it is known whether the primary was up.
     """
 
-    outages: tuple[Interval, ...] = ()
+    outages: IntervalSet = ()
     down: IntervalSet = ()
     known: IntervalSet = ()
     windows: tuple[Window, ...] = ()
@@ -82,10 +82,11 @@ def settle(
         period,
         maintenance=time_of(maintained),
         excluded=(one.interval for one in exclusions),
-        known=history.known,
-        down=history.down,
+        known=within(history.known, period),
+        down=within(history.down, period),
     )
-    told_of = reported(history.outages, history.reports, agreement.report_within_days, customer_zone)
+    outages = within(history.outages, period)
+    told_of = reported(outages, history.reports, agreement.report_within_days, customer_zone)
     unreported = difference(division.down, told_of)
     denominator = _denominator(agreement, month, division)
 
@@ -113,9 +114,7 @@ def settle(
 
 def _excluded(agreement: Agreement, annotations: Iterable[Annotation], period: Interval) -> tuple[Annotation, ...]:
     return tuple(
-        one
-        for one in standing(annotations)
-        if one.category in agreement.excluded and intersection([one.interval], [period])
+        one for one in standing(annotations) if one.category in agreement.excluded and meet(one.interval, period)
     )
 
 

@@ -45,6 +45,7 @@ class Figures:
     counts: Sequence[RouteCount] | None
     drains: Mapping[str, DrainStatus] = field(default_factory=dict)
     orders: Mapping[str, Standing] = field(default_factory=dict)
+    under_maintenance: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def pending(self) -> Mapping[str, int] | None:
@@ -165,6 +166,7 @@ class _QueueGauges(Collector):
         yield readable
         yield from drain_gauges(figures.drains, figures.pending)
         yield from order_gauges(figures.orders)
+        yield _maintenance_gauge(figures.under_maintenance)
         if figures.counts is not None:
             yield from _count_gauges(figures.counts, figures.states, figures.at)
 
@@ -179,6 +181,15 @@ def _state_gauges(states: Mapping[str, str]) -> Iterable[Metric]:
         for possible in PRIMARY_STATES:
             each.add_metric([primary, possible], float(state == possible))
     return up, each
+
+
+def _maintenance_gauge(under_maintenance: Mapping[str, bool]) -> Metric:
+    gauge = GaugeMetricFamily(
+        "fallback_mx_primary_maintenance", "1 while a window of maintenance is on.", labels=["primary"]
+    )
+    for primary, is_on in under_maintenance.items():
+        gauge.add_metric([primary], float(is_on))
+    return gauge
 
 
 def _count_gauges(counts: Sequence[RouteCount], primaries: Iterable[str], now: datetime) -> Iterable[Metric]:

@@ -99,7 +99,7 @@ class Case:
         outages = tuple(between(text) for text in self.down)
         known = difference([EVER], (between(text) for text in self.unwatched))
         return History(
-            outages=outages,
+            outages=union(outages),
             down=intersection(union(outages), known),
             known=known,
             windows=tuple(_window(text) for text in self.maintenance),
