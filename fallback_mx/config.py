@@ -178,7 +178,7 @@ class Primary(_Table):
     customer: Name | None = Field(default=None, examples=["Example"])
     agreement: Text = Field(default="kerio-cloud", examples=["kerio-cloud"])
     region: Text | None = Field(default=None, examples=["cloud/EU"])
-    maintenance_notice: DurationOrZero = Field(default=timedelta(hours=24), examples=["24h"])
+    maintenance_notice: DurationOrZero = Field(default=timedelta(days=1), examples=["1d"])
 
     @property
     def next_hosts(self) -> tuple[Endpoint, ...]:

@@ -72,7 +72,7 @@ class ServiceView:
             counts=counts,
             drains={name: each.drain for name, each in live.items()},
             orders={name: each.orders for name, each in live.items()},
-            under_maintenance={name: one.on is not None for name, one in self._upkeeps().items()},
+            under_maintenance=[name for name, one in self._upkeeps().items() if one.on is not None],
         )
 
     async def status(self) -> dict[str, Any]:

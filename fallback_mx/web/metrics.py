@@ -7,7 +7,7 @@ library gets in. Counting cannot fail and does not wait. When the queue cannot b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -45,7 +45,7 @@ class Figures:
     counts: Sequence[RouteCount] | None
     drains: Mapping[str, DrainStatus] = field(default_factory=dict)
     orders: Mapping[str, Standing] = field(default_factory=dict)
-    under_maintenance: Mapping[str, bool] = field(default_factory=dict)
+    under_maintenance: Collection[str] = ()
 
     @property
     def pending(self) -> Mapping[str, int] | None:
@@ -166,7 +166,7 @@ class _QueueGauges(Collector):
         yield readable
         yield from drain_gauges(figures.drains, figures.pending)
         yield from order_gauges(figures.orders)
-        yield _maintenance_gauge(figures.under_maintenance)
+        yield _maintenance_gauge(figures.states, figures.under_maintenance)
         if figures.counts is not None:
             yield from _count_gauges(figures.counts, figures.states, figures.at)
 
@@ -183,12 +183,12 @@ def _state_gauges(states: Mapping[str, str]) -> Iterable[Metric]:
     return up, each
 
 
-def _maintenance_gauge(under_maintenance: Mapping[str, bool]) -> Metric:
+def _maintenance_gauge(primaries: Iterable[str], under_maintenance: Collection[str]) -> Metric:
     gauge = GaugeMetricFamily(
         "fallback_mx_primary_maintenance", "1 while a window of maintenance is on.", labels=["primary"]
     )
-    for primary, is_on in under_maintenance.items():
-        gauge.add_metric([primary], float(is_on))
+    for primary in primaries:
+        gauge.add_metric([primary], float(primary in under_maintenance))
     return gauge
 
 

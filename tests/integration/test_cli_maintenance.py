@@ -186,6 +186,15 @@ def test_an_outage_in_maintenance_does_not_count_and_its_remainder_does(operator
     assert "scheduled maintenance: disks" in operator.run("sla", "explain", *words[2:]).stdout
 
 
+def test_the_list_of_primaries_says_when_maintenance_is(operator: Operator) -> None:
+    add(operator, "main", "--start", "now", "--for", "1h")
+    coming = add(operator, "other", "--start", hence(30 * HOUR), "--for", "1h")
+    main, other = (line.split("\t")[7] for line in operator.run("primary", "list").stdout.splitlines()[1:])
+    assert main.startswith("until ")
+    assert other == f"from {str(coming['start'])[:19]}Z"
+    assert [one["maintenance"]["on"] is None for one in operator.json("primary", "list")] == [False, True]
+
+
 def test_maintenance_wants_its_tables_and_a_migration_makes_them(operator: Operator) -> None:
     queue = operator.open()
     for table in ("maintenance_cancellation", "maintenance", "maintenance_version"):
