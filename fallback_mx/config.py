@@ -50,6 +50,7 @@ from fallback_mx.config_fields import (
     WebUrl,
     Workers,
 )
+from fallback_mx.config_invoice import Invoice, Product, of_products
 from fallback_mx.config_next_hops import NextHostField, PinField, SourceAddress
 from fallback_mx.config_problems import ConfigError, Problem, Section
 from fallback_mx.config_unfit import quoted
@@ -195,6 +196,8 @@ class Config(_Table):
     bounces: Bounces = Field(default_factory=Bounces)
     primaries: tuple[Primary, ...] = Field(alias="primary")
     customers: tuple[Customer, ...] = Field(default=(), alias="customer")
+    invoice: Invoice = Field(default_factory=Invoice)
+    products: tuple[Product, ...] = Field(default=(), alias="product")
 
     @classmethod
     def table_names(cls) -> frozenset[str]:
@@ -212,7 +215,9 @@ HTTP = Section("[http]", Http)
 BOUNCES = Section("[bounces]", Bounces)
 PRIMARY = Section("[[primary]]", Primary)
 CUSTOMER = Section("[[customer]]", Customer)
-SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, PRIMARY, CUSTOMER)
+INVOICE = Section("[invoice]", Invoice)
+PRODUCT = Section("[[product]]", Product)
+SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, PRIMARY, CUSTOMER, INVOICE, PRODUCT)
 
 
 def load(
@@ -235,9 +240,13 @@ def load(
     bounces = _table(raw.get("bounces", {}), "bounces", BOUNCES, problems)
     tables = _primary_tables(raw, problems)
     primaries = [_table(table, f"primary[{index}]", PRIMARY, problems) for index, table in enumerate(tables)]
-    customer_tables = config_customers.customer_tables(raw, problems)
+    customer_tables = config_customers.tables_of(raw, "customer", problems)
     customers = [_table(table, f"customer[{index}]", CUSTOMER, problems) for index, table in enumerate(customer_tables)]
     problems += config_customers.of_customers(customer_tables, tables)
+    invoice = _table(raw.get("invoice", {}), "invoice", INVOICE, problems)
+    product_tables = config_customers.tables_of(raw, "product", problems)
+    products = [_table(table, f"product[{index}]", PRODUCT, problems) for index, table in enumerate(product_tables)]
+    problems += of_products(product_tables, raw.get("invoice", {}))
     problems += config_checks.of_certificate(raw)
     problems += config_checks.of_primaries(tables)
     problems += config_checks.of_recipients(tables)
@@ -251,7 +260,14 @@ def load(
     if problems:
         raise ConfigError(path, [_with_origin(problem, origins) for problem in problems])
     return Config(
-        server=server, storage=storage, http=http, bounces=bounces, primary=tuple(primaries), customer=tuple(customers)
+        server=server,
+        storage=storage,
+        http=http,
+        bounces=bounces,
+        primary=tuple(primaries),
+        customer=tuple(customers),
+        invoice=invoice,
+        product=tuple(products),
     )
 
 

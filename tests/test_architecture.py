@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "recipients": {"mxqueue", "rules"},
     "orders": {"mxqueue", "rules"},
     "maintenance": {"mxqueue", "sla"},
+    "billing": {"sla"},
     "monitor": {"mxqueue", "outages", "rules"},
     "status": {"maintenance", "mxqueue", "orders", "outages", "rules", "sla"},
     "sentence": {"maintenance", "rules", "sla", "status"},
@@ -47,8 +48,8 @@ MAY_IMPORT = {
     "service": {"accepting", "bounces", "config", "maintenance", "monitor", "mxqueue", "orders", "outages",
                 "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"bounces", "config", "demo", "maintenance", "mxqueue", "orders", "outages", "recipients", "rescue", "rules",
-            "sentence", "service", "settlement", "sla", "smtp", "status"},
+    "cli": {"billing", "bounces", "config", "demo", "maintenance", "mxqueue", "orders", "outages", "recipients",
+            "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp", "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")

@@ -23,7 +23,7 @@ from fallback_mx.cli.maintenance_terms import (
 from fallback_mx.cli.meant import actor
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option
-from fallback_mx.cli.printing import print_json, say
+from fallback_mx.cli.printing import called, print_json, say
 from fallback_mx.spoken import counted
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def import_(
     try:
         events, flaws = read(file.read(MAX_OCTETS + 1), read_zone(zone).key)
     except ValueError as error:
-        complain(f"{file.name} cannot be read: {error}")
+        complain(f"{called(file)} cannot be read: {error}")
         return FAILED
     with opened(schema.MIGRATIONS) as (store, settings):
         (name,) = whose(settings, [] if primary is None else [primary], everything)

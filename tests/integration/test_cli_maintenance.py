@@ -167,7 +167,11 @@ def test_events_that_cannot_be_taken_are_named_and_the_others_are_taken(operator
 
 @pytest.mark.parametrize(("text", "code"), [("junk", 1), (ICS[:50] + "END:VCALENDAR\n", 3)])
 def test_what_is_no_calendar_or_has_no_event_changes_nothing(operator: Operator, text: str, code: int) -> None:
-    assert operator.run("maintenance", "import", "-", "--all", input=text).exit_code == code
+    result = operator.run("maintenance", "import", "-", "--all", input=text)
+    assert (result.exit_code, result.stderr.startswith("fallback-mx: <stdin> cannot be read: it is no calendar")) == (
+        code,
+        code == 1,
+    )
     assert operator.json("maintenance", "list", "--past") == []
 
 
