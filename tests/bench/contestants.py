@@ -60,6 +60,7 @@ class Ours:
         self.relay = Relay(
             primary(taker.port, interval=interval, rise=1, max_connections=connections),
             server={"max_message_size": MAX_MESSAGE_SIZE, **(server or {})},
+            from_scratch=True,
         )
         self.port = self.relay.port
 
