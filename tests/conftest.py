@@ -8,7 +8,6 @@ are dealt out evenly among each other, so that the machine is not idle while the
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import chain, groupby
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from mxqueue import Queue
 from tests.fakes.clock import Clock
 from tests.fakes.postgres import PostgresServer, SharedQueueDatabase
+from tests.fakes.tables import lay
 
 WAITING = {"e2e", "faults", "history"}
 
@@ -51,20 +51,11 @@ def shared_queue_database(postgres_server: PostgresServer) -> SharedQueueDatabas
     return SharedQueueDatabase(postgres_server)
 
 
-@pytest.fixture(scope="session")
-def empty_queue_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite queue with nothing in it, to be copied: quicker than to make the tables each time."""
-    path = tmp_path_factory.mktemp("empty") / "queue.db"
-    Queue.open(f"sqlite:///{path}", node="mx2", exclusive=True).close()
-    return path
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def queue_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty queue may be opened, exclusively at first. A test that takes this runs on both databases."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("empty_queue_file"), tmp_path / "queue.db")
-        return f"sqlite:///{tmp_path}/queue.db"
+        return lay(tmp_path / "queue.db")
     shared: SharedQueueDatabase = request.getfixturevalue("shared_queue_database")
     shared.empty()
     return shared.url

@@ -31,11 +31,12 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from fallback_mx.cli.opening import migrations
-from mxqueue import LedgerRow, Queue, views
+from mxqueue import LedgerRow, views
 from mxqueue.engine import make_engine
 from mxqueue.schema import ledger
 from tests.fakes.nursery import Child, Nursery
 from tests.fakes.ports import free_port
+from tests.fakes.tables import lay
 
 DOMAIN = "example.test"
 MAIN = "fallback_mx.cli:main"
@@ -62,14 +63,6 @@ def _nursery() -> Nursery:
     nursery = Nursery(*MODULES)
     atexit.register(nursery.close)
     return nursery
-
-
-@cache
-def _empty_database() -> bytes:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "queue.db"
-        Queue.open(f"sqlite:///{path}", node="none", exclusive=True, migrations=migrations()).close()
-        return path.read_bytes()
 
 
 class Relay:
@@ -104,7 +97,7 @@ class Relay:
         self.config_file.write_text("\n".join(_table(header, values) for header, values in tables))
         self._process: subprocess.Popen[bytes] | Child | None = None
         if storage is None and database_directory is None:
-            (self.directory / "queue.db").write_bytes(_empty_database())
+            lay(self.directory / "queue.db", migrations())
 
     def __enter__(self) -> Self:
         try:
