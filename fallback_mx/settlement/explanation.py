@@ -60,16 +60,12 @@ def outages(month: Month) -> tuple[Explained, ...]:
 def taken_out(month: Month) -> tuple[Piece, ...]:
     """All time of the month that is neither up nor down, in order, and why."""
     division = month.settlement.division
-    return tuple(
-        sorted(
-            [
-                *_maintenance(month.settlement, division.maintenance),
-                *_excluded(month.settlement, division.excluded),
-                *_unknown(month, division.unknown),
-            ],
-            key=lambda piece: piece.interval,
-        )
-    )
+    pieces = [
+        *_maintenance(month.settlement, division.maintenance),
+        *_excluded(month.settlement, division.excluded),
+        *_unknown(month, division.unknown),
+    ]
+    return tuple(sorted(pieces, key=lambda piece: piece.interval))
 
 
 def arithmetic(month: Month) -> Iterator[tuple[str, str]]:
