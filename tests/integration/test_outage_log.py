@@ -16,6 +16,7 @@ from fallback_mx.outages.spans import Span, Watch
 from fallback_mx.sla.intervals import Interval
 from mxqueue import Queue, QueueError
 from mxqueue.migrate import QUEUE
+from tests.fakes.tables import lay
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -53,7 +54,7 @@ def watch(watch_id: str, start: float, end: float, *, primary: str = "main", nod
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/queue.db"
+        return lay(tmp_path / "queue.db", (QUEUE, schema.MIGRATIONS))
     return str(request.getfixturevalue("postgres_url"))
 
 

@@ -1,5 +1,5 @@
 """The arithmetic of a settlement, held against a count that knows no intervals: every second, and every moment at which
-anything begins or ends."""
+anything begins or ends. FAULTS 47 and 48."""
 
 from __future__ import annotations
 
