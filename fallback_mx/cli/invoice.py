@@ -26,7 +26,7 @@ FORMATS = ("table", "html", "csv", "json")
 _EARLIER = re.compile(r"(\d{4}-\d{2})=(.+)")
 
 
-@click.command()
+@click.command(short_help="Make the bill of a month.")
 @config_option
 @json_option
 @click.option("--month", metavar="YYYY-MM", help="The month that is billed; otherwise the one before this.")

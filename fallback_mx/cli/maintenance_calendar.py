@@ -115,10 +115,11 @@ def _tell(
 
 @click.command(short_help="Write maintenance as a calendar (.ics).")
 @config_option
+@json_option
 @click.option("--primary", metavar="NAME", help="Of this primary, and what is of every one.")
 @click.option("--past", is_flag=True, help="Also what is over.")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file.")
-def export(primary: str | None, past: bool, output: Path | None) -> int:
+def export(primary: str | None, past: bool, output: Path | None, as_json: bool) -> int:
     """Write the maintenance that is on or to come, and what was cancelled of it, as a calendar to subscribe to.
 
     \b
@@ -141,9 +142,13 @@ def export(primary: str | None, past: bool, output: Path | None) -> int:
         if (primary is None or one.announcement.concerns(primary)) and (past or state_of(one, now) != "over")
     ]
     octets = calendar(wanted, now)
-    if output is None:
+    if output is not None:
+        output.write_bytes(octets)
+    if as_json:
+        told = {"calendar": octets.decode()} if output is None else {"output": str(output)}
+        print_json({"events": len(wanted)} | told)
+    elif output is None:
         click.echo(octets, nl=False)
     else:
-        output.write_bytes(octets)
         say(f"{output} is written: {counted(len(wanted), 'event')}.")
     return DONE

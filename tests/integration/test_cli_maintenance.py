@@ -158,6 +158,15 @@ def test_a_calendar_is_read_once_and_what_is_written_of_it_is_read_as_the_same(
     assert again.stdout == "1 event: 1 unchanged.\n"
 
 
+def test_a_calendar_is_written_to_a_file_or_within_json(operator: Operator, tmp_path: Path) -> None:
+    add(operator, "main", "--start", "2099-03-05T20:00", "--for", "1h")
+    (told,) = operator.json("maintenance", "export")
+    assert (told["events"], told["calendar"].startswith("BEGIN:VCALENDAR")) == (1, True)
+    file = tmp_path / "maintenance.ics"
+    assert operator.run("maintenance", "export", "--output", str(file)).stdout == f"{file} is written: 1 event.\n"
+    assert file.read_text().count("BEGIN:VEVENT") == 1
+
+
 def test_events_that_cannot_be_taken_are_named_and_the_others_are_taken(operator: Operator) -> None:
     result = operator.run("maintenance", "import", "-", "--all", input=ICS.format(more=BROKEN))
     assert (result.exit_code, result.stdout) == (5, "1 event: 1 added, 1 refused.\n")
