@@ -17,6 +17,7 @@ from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.rules.draining import DrainStatus
 from fallback_mx.rules.health import Observation, State
 from fallback_mx.rules.orders import NO_ORDERS, Order, Standing
+from fallback_mx.rules.watching import NOTHING, Watching
 from fallback_mx.sla.intervals import Interval
 from fallback_mx.visible import impersonal
 
@@ -65,6 +66,7 @@ class Primary:
     drain: DrainStatus | None = None
     orders: Standing = NO_ORDERS
     is_configured: bool = True
+    watching: Watching = NOTHING
 
     @property
     def time_left(self) -> timedelta | None:
@@ -81,6 +83,7 @@ class Live:
     observation: Observation | None
     drain: DrainStatus
     orders: Standing = NO_ORDERS
+    watching: Watching = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,7 @@ def _enlivened(primary: Primary, live: Live | None) -> Primary:
         observation=live.observation,
         drain=live.drain,
         orders=live.orders,
+        watching=live.watching,
     )
 
 
@@ -237,7 +241,27 @@ def _primary_json(primary: Primary) -> dict[str, Any]:
         },
         "drain": None if primary.drain is None else drain_json(primary.drain, primary.time_left),
         "orders": orders_json(primary.orders),
+        "watching": _watching_json(primary.watching),
         "configured": primary.is_configured,
+    }
+
+
+def _watching_json(watching: Watching) -> dict[str, Any]:
+    return {
+        "phases": {phase: round(seconds, 6) for phase, seconds in watching.phases},
+        "certificate_expires_at": _moment(watching.certificate_expires_at),
+        "slow_since": _moment(watching.slow_since),
+        "cut_off_since": _moment(watching.cut_off_since),
+        "ports": [
+            {
+                "port": port.name,
+                "state": port.state.value,
+                "since": _moment(port.since),
+                "detail": impersonal(port.detail),
+                "decides": port.decides,
+            }
+            for port in watching.ports
+        ],
     }
 
 

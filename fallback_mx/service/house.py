@@ -156,7 +156,15 @@ class House:
             size_limits=self._primaries.size_limits,
             ask=self._primaries.ask,
         )
-        view = ServiceView(self._queue, self._log, self._front, self._space, self._primaries.live, self._primaries.gaps)
+        view = ServiceView(
+            self._queue,
+            self._log,
+            self._front,
+            self._space,
+            self._primaries.live,
+            self._primaries.gaps,
+            lambda: self._primaries.is_cut_off,
+        )
         where = config.http.listen
         app = make_app(view, self._metrics, maillog.crashed)
         self._http = HttpServer(app, where.host, where.port) if where is not None else None

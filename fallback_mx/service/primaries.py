@@ -20,10 +20,14 @@ from fallback_mx.service.orders import Orders
 from fallback_mx.service.outbound import Lessons
 from fallback_mx.service.reports import Reports
 from fallback_mx.service.station import Station
+from fallback_mx.service.surroundings import Surroundings
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.status import Live, patience
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Queue
+
+# So many may be looked at all at once.
+FEW = 20
 
 
 class Primaries:
@@ -47,6 +51,7 @@ class Primaries:
         self._on_state = on_state
         self._log = log
         self._metrics = metrics
+        self._surroundings = Surroundings()
         self._stations: dict[str, Station] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[Pending | None]] = set()
@@ -54,6 +59,7 @@ class Primaries:
     async def start(self, config: Config) -> None:
         """First of all it is read what operators have ordered."""
         await self._orders.start()
+        self._surroundings.start()
         self.configure(config)
 
     def _on_orders(self, name: str, before: Standing, after: Standing) -> None:
@@ -63,12 +69,13 @@ class Primaries:
     def configure(self, config: Config) -> None:
         """Start what is new, stop what is gone, restart what has changed; what stays the same is not touched."""
         wanted = {primary.name: primary for primary in config.primaries}
+        is_seen_otherwise = self._surroundings.configure(config.monitor)
         for name, station in list(self._stations.items()):
-            if wanted.get(name) != station.primary:
+            if is_seen_otherwise or wanted.get(name) != station.primary:
                 task = asyncio.create_task(self._replace(self._stations.pop(name)))
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)
-        for name, primary in wanted.items():
+        for place, (name, primary) in enumerate(wanted.items()):
             if name not in self._stations:
                 self._stations[name] = Station(
                     primary,
@@ -82,6 +89,8 @@ class Primaries:
                     self._reports.reporter,
                     self.mail_came,
                     self._orders,
+                    self._surroundings,
+                    place / len(wanted) if len(wanted) > FEW else 0.0,
                 )
         self._on_state()
 
@@ -131,13 +140,21 @@ class Primaries:
             return None
         return Pending(sum(each.messages for each in told), is_up=all(each.is_up for each in told))
 
-    def mail_came(self, name: str) -> None:
+    def mail_came(self, name: str, messages: int = 1) -> None:
         """Mail for this primary was accepted: if it is up the mail can go at once."""
         if name == REPORTS:
             self._reports.wake()
         station = self._stations.get(name)
-        if station is not None and station.state is State.UP:
+        if station is None:
+            return
+        station.monitor.tally(accepted=messages)
+        if station.state is State.UP:
             station.drain.wake()
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether our own network is gone, as far as controls can say."""
+        return self._surroundings.is_cut_off
 
     def live(self) -> Mapping[str, Live]:
         return {name: station.live for name, station in self._stations.items()}
@@ -148,6 +165,7 @@ class Primaries:
     async def stop(self, grace_seconds: float) -> None:
         """Stop them all; what is not done after the grace time is cut off, and its leases end by themselves."""
         await self._orders.stop()
+        self._surroundings.stop()
         ending = [asyncio.create_task(station.stop()) for station in self._stations.values()]
         ending.extend(self._leaving)
         if ending:

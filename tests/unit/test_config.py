@@ -113,6 +113,7 @@ def _as_toml(shown: dict) -> str:
     lines = []
     for heading, tables in (("[server]", [shown["server"]]), ("[storage]", [shown["storage"]]),
                             ("[http]", [shown["http"]]), ("[bounces]", [shown["bounces"]]),
+                            ("[monitor]", [shown["monitor"]]),
                             ("[[primary]]", shown["primary"])):  # fmt: skip
         for table in tables:
             lines.append(heading)
@@ -550,7 +551,7 @@ def test_a_name_that_would_garble_a_line_is_refused(written, name):
          'storage: is not a table: "x"; write [storage] on a line of its own, its keys below it'),
         ("[sever]\n" + PRIMARY, "sever: is not a table of this file; did you mean [server]?"),
         ("[alerts]\n" + PRIMARY, "alerts: is not a table of this file; "
-         "write one of [server], [storage], [http], [bounces], [[primary]], or take it out"),
+         "write one of [server], [storage], [http], [bounces], [monitor], [[primary]], or take it out"),
         ("hostname = 'mx2.example.org'\n" + PRIMARY, "hostname: stands outside every table; write it under [server]"),
         (PRIMARY + 'interval = 10s\n', "line 5, column 14: expected newline or end of document after a statement; "
          'write text in double quotes on one line, for example interval = "10s"'),
