@@ -23,6 +23,7 @@ from fallback_mx.visible import impersonal
 
 if TYPE_CHECKING:
     from fallback_mx.orders.book import OrderBook
+    from fallback_mx.outages.gaps import Unknown
     from fallback_mx.outages.log import OutageLog
     from fallback_mx.sla.uptime import Uptime
     from mxqueue import Queue, RouteCount
@@ -294,9 +295,10 @@ def _order_json(order: Order | None) -> dict[str, Any] | None:
 
 
 def span_json(span: Span) -> dict[str, Any]:
-    """An outage as programs get it. `duration_seconds` is None while it goes on."""
+    """A span as programs get it. `duration_seconds` is None while it goes on."""
     length = None if span.ended_at is None else span.interval.length.total_seconds()
     return {
+        "id": span.id,
         "primary": span.primary,
         "node": span.node,
         "started_at": _moment(span.started_at),
@@ -304,6 +306,27 @@ def span_json(span: Span) -> dict[str, Any]:
         "duration_seconds": length,
         "confirmed": span.confirmed_at is not None,
         "cause": {"phase": span.cause_phase, "detail": impersonal(span.cause_detail)},
+        "port": span.subject or None,
+        "confirmed_at": _moment(span.confirmed_at),
+        "last_good_at": _moment(span.last_good_at),
+        "failures": span.failures,
+        "last_failed_at": _moment(span.last_failed_at),
+        "last_failure": {"phase": span.last_failed_phase, "detail": impersonal(span.last_failed_detail)},
+        "end": {"phase": span.end_phase, "detail": impersonal(span.end_detail)},
+        "mail_accepted": span.mail_accepted,
+        "mail_delivered": span.mail_delivered,
+    }
+
+
+def unknown_json(primary: str, piece: Unknown) -> dict[str, Any]:
+    """A time that nobody watched, as programs get it; `cause` is None where nobody can say why."""
+    return {
+        "primary": primary,
+        "started_at": _moment(piece.interval.start),
+        "ended_at": _moment(piece.interval.end),
+        "duration_seconds": piece.interval.length.total_seconds(),
+        "cause": None if piece.cause is None else piece.cause.value,
+        "detail": impersonal(piece.detail),
     }
 
 

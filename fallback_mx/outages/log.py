@@ -75,7 +75,7 @@ class OutageLog:
     ) -> Future[list[Span]]:
         """Spans of one primary or of all, outages unless other kinds are named, oldest first: those not over by
         `since`, blips only when asked for."""
-        conditions = [schema.outage.c.kind.in_(kinds)]
+        conditions: list[ColumnElement[bool]] = [schema.outage.c.kind.in_(kinds)]
         if primary is not None:
             conditions.append(schema.outage.c.primary == primary)
         if since is not None:

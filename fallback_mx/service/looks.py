@@ -19,6 +19,7 @@ from fallback_mx.smtp.depth import Depth
 from fallback_mx.smtp.dial import DialSettings, Line
 from fallback_mx.smtp.knock import knock
 from fallback_mx.smtp.probe import TIMEOUTS, Manner, Stopwatch, probe
+from fallback_mx.smtp.reach import Source
 from fallback_mx.smtp.route import NextHop, Route
 
 # How long a message may take that shows a full primary to be none that is down.
@@ -31,8 +32,23 @@ def manner_of(primary: Primary) -> Manner:
     return Manner(Depth(primary.probe), primary.probe_recipient or f"postmaster@{primary.domains[0]}")
 
 
+async def knock_at(port: WatchedPort, route: Route, source: Source, decides: bool = False) -> PortSeen | None:
+    """What comes of a knock at one port; None where our own machine could not try. Without a host it is that of the
+    primary's next hops which answers first."""
+    try:
+        if port.host is not None:
+            hops: Sequence[NextHop] = [NextHop(port.host, port.port)]
+        else:
+            hops = [replace(hop, port=port.port) for hop in await route.next_hops()]
+        said = await knock(hops, source)
+    except NoConnection as failure:
+        return None if failure.phase == "ours" else PortSeen(str(port), False, failure.detail, decides)
+    return PortSeen(str(port), True, said, decides)
+
+
 class Looks:
-    """`open_line` opens a line by these settings; `drain` tells what deliveries see meanwhile. `last` is the last look."""
+    """`open_line` opens a line by these settings; `drain` tells what deliveries see meanwhile. `last` is what
+    was seen last."""
 
     def __init__(
         self,
@@ -56,7 +72,10 @@ class Looks:
             self.last = await self._look_at_mail_port()
             return self.last
         async with asyncio.TaskGroup() as tasks:
-            knocks = [tasks.create_task(self._knock(port, decides)) for port, decides in self._ports]
+            knocks = [
+                tasks.create_task(knock_at(port, self._route, self._dial.source, decides))
+                for port, decides in self._ports
+            ]
             looking = tasks.create_task(_caught(self._look_at_mail_port()))
         seen = looking.result()
         if isinstance(seen, Exception):
@@ -64,18 +83,6 @@ class Looks:
         ports = [found for task in knocks if (found := task.result()) is not None]
         self.last = with_ports(seen, ports)
         return self.last
-
-    async def _knock(self, port: WatchedPort, decides: bool) -> PortSeen | None:
-        try:
-            said = await knock(await self._hosts(port), self._dial.source)
-        except NoConnection as failure:
-            return None if failure.phase == "ours" else PortSeen(str(port), False, failure.detail, decides)
-        return PortSeen(str(port), True, said, decides)
-
-    async def _hosts(self, port: WatchedPort) -> Sequence[NextHop]:
-        if port.host is not None:
-            return [NextHop(port.host, port.port)]
-        return [replace(hop, port=port.port) for hop in await self._route.next_hops()]
 
     async def _look_at_mail_port(self) -> Observation:
         began, in_use = asyncio.get_running_loop().time(), self._drain().connections

@@ -42,18 +42,21 @@ class Manner:
 
 class Stopwatch:
     """Times the steps of a probe as it hears of them: `hear` is for its DialSettings. What comes twice, as EHLO does
-    before and after STARTTLS, is added up; the look-up of the address is part of "connect"."""
+    before and after STARTTLS, is added up; the look-up of the address is part of "connect". `on_step` gets each step,
+    what was said and its seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_step: Callable[[str, str, float], None] = lambda phase, said, seconds: None) -> None:
         self.said = ""
+        self._on_step = on_step
         self._last = time.monotonic()
         self._seconds: dict[str, float] = {}
 
     def hear(self, phase: str, said: str) -> None:
         now = time.monotonic()
-        self._seconds[phase] = self._seconds.get(phase, 0.0) + now - self._last
-        self._last = now
+        seconds, self._last = now - self._last, now
+        self._seconds[phase] = self._seconds.get(phase, 0.0) + seconds
         self.said = said
+        self._on_step(phase, said, seconds)
 
     @property
     def phases(self) -> tuple[tuple[str, float], ...]:
