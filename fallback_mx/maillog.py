@@ -329,7 +329,7 @@ def port_recovered(primary: str, *, port: str, ended_at: datetime) -> None:
 
 def certificate_ends(primary: str, *, expires_at: datetime, is_over: bool) -> None:
     """The certificate that the primary shows is valid for a few days more, or not any more."""
-    _log.warning("certificate_ends", primary=primary, expires_at=expires_at, is_over=is_over)
+    _log.warning("certificate_ends", primary=primary, expires_at=expires_at, is_over=is_over or None)
 
 
 def cut_off(detail: str) -> None:
