@@ -27,6 +27,8 @@ from fallback_mx.rules.health import Health, Observation, blinded, resumed, step
 from mxqueue.model import utc_now
 
 LAST_WRITE_SECONDS = 5.0
+# That nothing has changed may be written so much later: with what all other monitors have to write in one commit.
+TOGETHER_SECONDS = 0.25
 # From one look for a reason that strangers can give to the next.
 SOON_SECONDS = 5.0
 
@@ -258,6 +260,9 @@ class Monitor:
     async def _record(self) -> NoReturn:
         while True:
             await self._noted.wait()
+            if not self._recorder.is_urgent:
+                loop = asyncio.get_running_loop()
+                await asyncio.sleep(TOGETHER_SECONDS - loop.time() % TOGETHER_SECONDS)
             self._noted.clear()
             await self._write(timeout=None)
 

@@ -164,6 +164,11 @@ class Recorder:
 
     # Writing ----------------------------------------------------------------------------------------------------
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether there is more to write than that somebody still watches."""
+        return bool(self._unwritten_spans or self._unwritten_gaps)
+
     async def flush(self) -> None:
         """Write what has changed. Raises QueueError where that failed, and keeps it for the next time."""
         changed = tuple(self._unwritten_spans.values())

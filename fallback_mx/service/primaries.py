@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from fallback_mx import maillog
@@ -21,10 +21,28 @@ from fallback_mx.service.outbound import Lessons
 from fallback_mx.service.reports import Reports
 from fallback_mx.service.station import Station
 from fallback_mx.service.surroundings import Surroundings
+from fallback_mx.service.telling import Telling
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.status import Live, patience
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Queue
+
+
+class _States(Mapping[str, State]):
+    """Asked for each recipient: of a thousand primaries only the one is looked at."""
+
+    def __init__(self, stations: Mapping[str, Station]) -> None:
+        self._stations = stations
+
+    def __getitem__(self, name: str) -> State:
+        return self._stations[name].state
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stations)
+
+    def __len__(self) -> int:
+        return len(self._stations)
+
 
 # So many may be looked at all at once.
 FEW = 20
@@ -48,7 +66,7 @@ class Primaries:
         self._orders = Orders(queue, self._on_orders, on_crash)
         self._queue = queue
         self._on_crash = on_crash
-        self._on_state = on_state
+        self._on_state = Telling(on_state)
         self._log = log
         self._metrics = metrics
         self._surroundings = Surroundings()
@@ -99,8 +117,8 @@ class Primaries:
         await station.stop()
 
     def states(self) -> Mapping[str, State]:
-        """How each is treated."""
-        return {name: station.state for name, station in self._stations.items()}
+        """How each is treated, as it is when somebody looks."""
+        return _States(self._stations)
 
     def look(self, name: str) -> None:
         """A primary seemed to fail while mail was played through to it. What senders bring about decides nothing: it is
@@ -166,6 +184,7 @@ class Primaries:
         """Stop them all; what is not done after the grace time is cut off, and its leases end by themselves."""
         await self._orders.stop()
         self._surroundings.stop()
+        self._on_state.stop()
         ending = [asyncio.create_task(station.stop()) for station in self._stations.values()]
         ending.extend(self._leaving)
         if ending:

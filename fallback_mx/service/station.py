@@ -79,7 +79,7 @@ class Station:
         self._alarms = Alarms(primary.name, str(destination))
         self.monitor = Monitor(
             primary.name,
-            _monitor_settings(primary, turn),
+            monitor_settings(primary, turn),
             self._look,
             log,
             self._on_change,
@@ -260,7 +260,8 @@ class Station:
         self._on_crash()
 
 
-def _monitor_settings(primary: Primary, turn: float) -> MonitorSettings:
+def monitor_settings(primary: Primary, turn: float) -> MonitorSettings:
+    """How this primary is watched; `turn` is where it stands among all, from 0 up to 1."""
     return MonitorSettings(
         interval=primary.interval,
         rise=primary.rise,

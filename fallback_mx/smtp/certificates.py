@@ -77,7 +77,9 @@ def expires_at(certificate: bytes) -> datetime | None:
             text = ("19" if int(text[:2]) >= 50 else "20") + text
         elif validity[at] != _GENERALIZED_TIME:
             return None
-        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+        if len(text) != 15 or not text[:14].isdigit() or text[14] != "Z":
+            return None
+        return datetime(int(text[:4]), *(int(text[at : at + 2]) for at in (4, 6, 8, 10, 12)), tzinfo=UTC)
     except (ValueError, IndexError):
         return None
 
