@@ -79,7 +79,8 @@ def expires_at(certificate: bytes) -> datetime | None:
             return None
         if len(text) != 15 or not text[:14].isdigit() or text[14] != "Z":
             return None
-        return datetime(int(text[:4]), *(int(text[at : at + 2]) for at in (4, 6, 8, 10, 12)), tzinfo=UTC)
+        month, day, hour, minute, second = (int(text[at : at + 2]) for at in (4, 6, 8, 10, 12))
+        return datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC)
     except (ValueError, IndexError):
         return None
 

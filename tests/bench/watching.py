@@ -158,8 +158,10 @@ async def _watch(port: int, queue: Queue) -> None:
 
 def _monitor(number: int, port: int, log: OutageLog, pulse: Pulse) -> Monitor:
     name, turn = f"p{number}", number / PRIMARIES
-    interval = timedelta(seconds=INTERVAL_SECONDS)
-    table = Primary(name=name, domains=(f"{name}.test",), host="127.0.0.1", port=port, interval=interval)
+    domains, interval = [f"{name}.test"], f"{INTERVAL_SECONDS}s"
+    table = Primary.model_validate(
+        {"name": name, "domains": domains, "host": "127.0.0.1", "port": port, "interval": interval}
+    )
     route = destination_of(table, Server(hostname="mx2.test")).route()
 
     async def open_line(dial: DialSettings) -> Line:
