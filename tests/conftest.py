@@ -1,12 +1,15 @@
 """What tests of more than one folder need: the two databases, and queues on them.
 
 PostgreSQL is a real one, started when the first test asks for it and stopped at the end.
+
+Tests run several at a time. The ones with services and misfortunes wait most of their time, the others calculate: they
+are dealt out evenly among each other, so that the machine is not idle while the last of them wait.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,19 @@ import pytest
 from mxqueue import Queue
 from tests.fakes.clock import Clock
 from tests.fakes.postgres import PostgresServer, SharedQueueDatabase
+from tests.fakes.tables import lay
+
+WAITING = {"e2e", "faults", "history"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    files = [list(of_one) for _, of_one in groupby(items, key=lambda item: item.path)]
+    waiting = [each for each in files if each[0].path.parent.name in WAITING]
+    others = [each for each in files if each[0].path.parent.name not in WAITING]
+    places = [number * len(others) // len(waiting) for number in range(len(waiting))]
+    for place, file in zip(reversed(places), reversed(waiting), strict=True):
+        others.insert(place, file)
+    items[:] = chain.from_iterable(others)
 
 
 @pytest.fixture(scope="session")
@@ -35,20 +51,11 @@ def shared_queue_database(postgres_server: PostgresServer) -> SharedQueueDatabas
     return SharedQueueDatabase(postgres_server)
 
 
-@pytest.fixture(scope="session")
-def empty_queue_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite queue with nothing in it, to be copied: quicker than to make the tables each time."""
-    path = tmp_path_factory.mktemp("empty") / "queue.db"
-    Queue.open(f"sqlite:///{path}", node="mx2", exclusive=True).close()
-    return path
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def queue_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty queue may be opened, exclusively at first. A test that takes this runs on both databases."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("empty_queue_file"), tmp_path / "queue.db")
-        return f"sqlite:///{tmp_path}/queue.db"
+        return lay(tmp_path / "queue.db")
     shared: SharedQueueDatabase = request.getfixturevalue("shared_queue_database")
     shared.empty()
     return shared.url

@@ -66,9 +66,10 @@ def list_(primary: str | None, month: str | None, blips: bool, as_json: bool) ->
       fallback-mx outage list --primary main --month 2026-11 --blips
       fallback-mx outage list --json | jq 'select(.kind == "uptime")'
     """
+    from fallback_mx.outages.forms import span_json, unknown_json
     from fallback_mx.outages.log import OutageLog
     from fallback_mx.outages.spans import Kind
-    from fallback_mx.status import patience, span_json, unknown_json, uptime_json
+    from fallback_mx.status import patience, uptime_json
 
     period = _period(month, datetime.now(UTC))
     with opened() as (store, settings):

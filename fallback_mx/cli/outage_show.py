@@ -55,7 +55,7 @@ def show(span_id: str, as_json: bool) -> int:
         end = max(span.started_at, span.ended_at or datetime.now(UTC))
         unknown = log.unknown(span.primary, Interval(span.started_at, end)).result()
     if as_json:
-        from fallback_mx.status import span_json, unknown_json
+        from fallback_mx.outages.forms import span_json, unknown_json
 
         told = span_json(span) | {"unknown": [unknown_json(span.primary, piece) for piece in unknown]}
         print_json({"kind": span.kind.value} | told)

@@ -16,6 +16,7 @@ from tests.fakes.postfix import Postfix
 from tests.fakes.relay import DOMAIN, Relay, primary
 
 MAX_MESSAGE_SIZE = "60MB"  # what Postfix is given too
+REST_SECONDS = 3.0
 CONNECTIONS = 20  # Postfix's default_destination_concurrency_limit
 
 
@@ -60,6 +61,7 @@ class Ours:
         self.relay = Relay(
             primary(taker.port, interval=interval, rise=1, max_connections=connections),
             server={"max_message_size": MAX_MESSAGE_SIZE, **(server or {})},
+            from_scratch=True,
         )
         self.port = self.relay.port
 
@@ -86,7 +88,8 @@ class Ours:
         return self.relay.pid
 
     def settle(self) -> None:
-        return
+        """SQLite moves its log into the database after the mail is committed."""
+        time.sleep(REST_SECONDS)
 
     def prepare_drain(self) -> None:
         return

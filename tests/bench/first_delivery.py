@@ -31,7 +31,7 @@ async def _measure() -> float:
     await reserved.start()
     port = reserved.port
     await reserved.stop()
-    with Relay(primary(port, interval="500ms", rise=2, fall=1)) as relay:
+    with Relay(primary(port, interval="500ms", rise=2, fall=1), from_scratch=True) as relay:
         await asyncio.to_thread(_send_one, relay)
         sink = Sink(replies={"banner": banner, "final": final}, keep=False)
         await sink.start(port=port)

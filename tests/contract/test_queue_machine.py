@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.mail import envelope
 from tests.fakes.model_queue import EDITS, LEASE, ModelQueue, Row
 from tests.fakes.postgres import SharedQueueDatabase
+from tests.fakes.tables import lay
 
 # More of them find more; these take some ten seconds.
 EXAMPLES = int(os.environ.get("FALLBACK_MX_EXAMPLES", "12"))
@@ -253,12 +253,13 @@ def run_machine(open_queue: Callable[[Clock, bool], Queue], *, is_alone: bool, e
     )
 
 
-def test_a_queue_on_sqlite_is_equal_to_its_model(tmp_path: Path, empty_queue_file: Path) -> None:
+def test_a_queue_on_sqlite_is_equal_to_its_model(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
 
     def open_queue(clock: Clock, from_empty: bool) -> Queue:
         if from_empty:
-            shutil.copy(empty_queue_file, path)
+            path.unlink(missing_ok=True)
+            lay(path)
         return Queue.open(f"sqlite:///{path}", node="mx2", clock=clock, exclusive=True)
 
     run_machine(open_queue, is_alone=True, examples=EXAMPLES, steps=50)

@@ -21,7 +21,8 @@ from fallback_mx.recipients.records import Which
 from fallback_mx.recipients.sources import SourceFailed
 from fallback_mx.rules.recipients import Facts, Source, Verdict
 from mxqueue import QueueError
-from tests.fakes.knowledge import GivenSource, Library
+from tests.fakes.knowledge import TABLES, GivenSource, Library
+from tests.fakes.tables import lay
 
 BOB = parse("bob@example.org")
 
@@ -29,7 +30,7 @@ BOB = parse("bob@example.org")
 @pytest.fixture(params=["sqlite", "postgresql"])
 def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Library]:
     sqlite = request.param == "sqlite"
-    one = Library(f"sqlite:///{tmp_path}/queue.db" if sqlite else request.getfixturevalue("postgres_url"))
+    one = Library(lay(tmp_path / "queue.db", TABLES) if sqlite else request.getfixturevalue("postgres_url"))
     yield one
     one.queue.close()
 

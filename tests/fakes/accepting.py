@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import sys
 import threading
 
 from mxqueue import BytesContent, Envelope, Queue
@@ -20,8 +21,9 @@ def content(token: str) -> bytes:
     return f"Token: {token}\r\n\r\n".encode() + seed * (size // 32)
 
 
-def accept_for_ever(url: str, promises: str) -> None:
-    """Each line of the file `promises` is a queue id and a token: a message that was answered with 250."""
+def accept_for_ever() -> None:
+    """Arguments: a queue's URL, and a file for lines of a queue id and a token, a message answered with 250."""
+    url, promises = sys.argv[1:]
     queue = Queue.open(url, node="mx2", exclusive=True)
     out = os.open(promises, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     threads = [threading.Thread(target=_send, args=(queue, out, sender)) for sender in range(SENDERS)]

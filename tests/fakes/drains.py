@@ -21,6 +21,7 @@ from mxqueue import BytesContent, Queue
 from mxqueue.errors import QueueError
 from mxqueue.model import Enclosed, Envelope, Filter, LedgerEvent, Message, Recipient, RecipientState
 from tests.fakes.clock import Clock
+from tests.fakes.tables import lay
 
 SHORT = Timeouts(connect=5, banner=5, command=5, data=5, block=5, final=5, quit=1)
 # The lease is longer than the steps in which tests move the clock.
@@ -189,7 +190,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
 @asynccontextmanager
 async def rig(directory: Path, sink: Sink | None = None, *, port: int = 0) -> AsyncIterator[Rig]:
     clock = Clock()
-    queue = Queue.open(f"sqlite:///{directory / 'queue.db'}", node="node", exclusive=True, clock=clock)
+    queue = Queue.open(lay(directory / "queue.db"), node="node", exclusive=True, clock=clock)
     server = sink or Sink()
     await server.start(port=port)
     try:

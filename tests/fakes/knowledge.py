@@ -30,12 +30,15 @@ class GivenSource:
         into.write(self.octets)
 
 
+TABLES = (QUEUE, MIGRATIONS)
+
+
 class Library:
     """A queue's database and what is known of recipients in it."""
 
     def __init__(self, url: str) -> None:
         self.clock = Clock()
-        self.queue = Queue.open(url, node="mx2", exclusive=True, migrations=(QUEUE, MIGRATIONS))
+        self.queue = Queue.open(url, node="mx2", exclusive=True, migrations=TABLES)
         self.book = self.other_book()
         self.importer = Importer(self.queue.writer.submit, self.queue.read)
 

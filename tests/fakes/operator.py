@@ -14,6 +14,7 @@ from fallback_mx.cli import program
 from fallback_mx.cli.opening import migrations
 from mxqueue import BytesContent, Envelope, Queue
 from mxqueue.model import utc_now
+from tests.fakes.tables import lay
 
 CONFIG = """\
 [server]
@@ -59,6 +60,8 @@ class Operator:
         return utc_now() + self._clock_offset
 
     def create(self) -> Operator:
+        if self.url == f"sqlite:///{self.database}":
+            lay(self.database, migrations())
         self.open().close()
         return self
 

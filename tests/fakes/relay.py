@@ -1,12 +1,16 @@
 """The real service as a subprocess, with a configuration, a database and a log of its own in a temporary directory.
 
-`Relay` starts what an operator would start (`python -m fallback_mx serve --config FILE`), waits for `/readyz`, and
-stops only the process that it started. Its database has its tables already, as at every start but the first; on a disk
-that a test brings along it begins with none. When something fails while it runs, the end of its log is in the error.
+`Relay` starts what an operator would start, `fallback-mx serve --config FILE`, waits for `/readyz`, and stops only the
+process that it started. The program runs whole, from its first function to its end; only its modules are imported
+beforehand, for all relays of a test process, unless it is wanted `from_scratch`, by an interpreter of its own.
+
+Its database has its tables already, as at every start but the first; on a disk that a test brings along it begins with
+none. When something fails while it runs, the end of its log is in the error.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -27,12 +31,17 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from fallback_mx.cli.opening import migrations
-from mxqueue import LedgerRow, Queue, views
+from mxqueue import LedgerRow, views
 from mxqueue.engine import make_engine
 from mxqueue.schema import ledger
+from tests.fakes.nursery import Child, Nursery
 from tests.fakes.ports import free_port
+from tests.fakes.tables import lay
 
 DOMAIN = "example.test"
+MAIN = "fallback_mx.cli:main"
+# What `serve` and most commands import.
+MODULES = ("fallback_mx.cli", "fallback_mx.cli.serve", "fallback_mx.service", "fallback_mx.cli.queue")
 
 
 def primary(port: int, **settings: object) -> dict[str, object]:
@@ -50,17 +59,16 @@ def primary(port: int, **settings: object) -> dict[str, object]:
 
 
 @cache
-def _empty_database() -> bytes:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "queue.db"
-        Queue.open(f"sqlite:///{path}", node="none", exclusive=True, migrations=migrations()).close()
-        return path.read_bytes()
+def _nursery() -> Nursery:
+    nursery = Nursery(*MODULES)
+    atexit.register(nursery.close)
+    return nursery
 
 
 class Relay:
     """One service. It can be killed, stopped and started again on the same database and the same ports.
 
-    `environment` is the service's alone: `cli` does not get it.
+    `environment` is the service's alone, which is then begun from scratch: `cli` does not get it.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class Relay:
         monitor: Mapping[str, object] | None = None,
         database_directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        from_scratch: bool = False,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="relay-"))
         self.port = free_port()
@@ -79,6 +88,7 @@ class Relay:
         self.log_file = self.directory / "log"
         self.url = f"sqlite:///{(database_directory or self.directory) / 'queue.db'}"
         self._own_environment = dict(environment or {})
+        self._from_scratch = from_scratch or environment is not None
         tables: list[tuple[str, Mapping[str, object]]] = [
             ("[server]", {"hostname": "relay.example.net", "listen": [f"127.0.0.1:{self.port}"], **(server or {})}),
             ("[storage]", {"url": self.url, **(storage or {})}),
@@ -87,9 +97,9 @@ class Relay:
             *(("[[primary]]", table) for table in primaries),
         ]
         self.config_file.write_text("\n".join(_table(header, values) for header, values in tables))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Child | None = None
         if storage is None and database_directory is None:
-            (self.directory / "queue.db").write_bytes(_empty_database())
+            lay(self.directory / "queue.db", migrations())
 
     def __enter__(self) -> Self:
         try:
@@ -122,16 +132,15 @@ class Relay:
 
     def start(self, timeout: float = 30) -> None:
         """Returns once `/readyz` says 200."""
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fallback_mx", "serve", "--config", str(self.config_file)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.directory,
-                env={**self._environment(), **self._own_environment},
-            )
+        self._process = self._begun() if self._from_scratch else self.bear()
         self.wait_for(self._is_ready, "/readyz says 200", timeout, interval=0.05)
+
+    def bear(self) -> Child:
+        """The service in a process that is the caller's to end, and that is not waited for."""
+        words = ("serve", "--config", str(self.config_file))
+        return _nursery().start(
+            MAIN, *words, output=self.log_file, environment=self._environment(), directory=self.directory
+        )
 
     def stop(self, timeout: float = 30) -> None:
         """SIGTERM, as an orchestrator does it: the service must end by itself, in time, with status 0."""
@@ -194,17 +203,16 @@ class Relay:
 
     def cli(self, *arguments: str, expect: int = 0) -> str:
         """Runs `fallback-mx ARGUMENTS` on this relay's configuration and returns its output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "fallback_mx", *arguments],
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        said = f"`fallback-mx {' '.join(arguments)}` ended with {done.returncode}: {done.stderr.strip()}"
-        assert done.returncode == expect, f"{said}; expected {expect}"
-        return done.stdout
+        with tempfile.TemporaryDirectory() as directory:
+            output, errors = Path(directory) / "output", Path(directory) / "errors"
+            child = _nursery().start(MAIN, *arguments, output=output, errors=errors, environment=self._environment())
+            try:
+                status = child.wait(60)
+            finally:
+                child.kill()
+            said = f"`fallback-mx {' '.join(arguments)}` ended with {status}: {errors.read_text().strip()}"
+            assert status == expect, f"{said}; expected {expect}"
+            return output.read_text()
 
     def cli_json_lines(self, *arguments: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.cli(*arguments, "--json").splitlines()]
@@ -232,6 +240,17 @@ class Relay:
         if not self.log_file.exists():
             return "(no log)"
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "fallback_mx", "serve", "--config", str(self.config_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                env={**self._environment(), **self._own_environment},
+            )
 
     def _environment(self) -> dict[str, str]:
         """Ours but for what would stand in for the file's settings."""

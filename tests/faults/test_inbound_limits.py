@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 from fallback_mx.smtp.limits import OVERSHOOT_RECIPIENTS, SessionLimits
 from fallback_mx.smtp.terms import ListenerSettings
 from mxqueue import Queue
+from tests.fakes.tables import lay
 from tests.integration.test_listener import ROUTES, Client, World, running
 
 Open = Callable[..., World]
@@ -29,10 +29,9 @@ class From(Client):
 
 
 @pytest.fixture
-def opened(empty_queue_file: Path, tmp_path: Path) -> Iterator[Open]:
+def opened(tmp_path: Path) -> Iterator[Open]:
     """Opens a listener with these settings in place of the usual ones."""
-    shutil.copy(empty_queue_file, tmp_path / "queue.db")
-    queue = Queue.open(f"sqlite:///{tmp_path}/queue.db", node="n1", exclusive=True)
+    queue = Queue.open(lay(tmp_path / "queue.db"), node="n1", exclusive=True)
     usual = ListenerSettings(
         hostname="mx2.example.net", routes=ROUTES, max_message_size=3_000_000, spool_directory=tmp_path
     )

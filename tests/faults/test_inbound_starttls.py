@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import ssl
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import trustme
 
 from fallback_mx.smtp.terms import ListenerSettings
 from mxqueue import Queue
+from tests.fakes.tables import lay
 from tests.integration.test_listener import ROUTES, Client, World, running, trusting
 
 INJECTED = b"EHLO evil.test\r\nMAIL FROM:<evil@s.test>\r\nRCPT TO:<u@example.test>\r\n"
@@ -25,12 +25,11 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def world(empty_queue_file: Path, tmp_path: Path, authority: trustme.CA) -> Iterator[World]:
-    shutil.copy(empty_queue_file, tmp_path / "queue.db")
+def world(tmp_path: Path, authority: trustme.CA) -> Iterator[World]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("mx2.example.net").configure_cert(context)
     settings = ListenerSettings("mx2.example.net", ROUTES, spool_directory=tmp_path, tls_context=context)
-    queue = Queue.open(f"sqlite:///{tmp_path}/queue.db", node="n1", exclusive=True)
+    queue = Queue.open(lay(tmp_path / "queue.db"), node="n1", exclusive=True)
     with running(queue, settings) as world:
         yield world
     queue.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mxqueue import Message, Queue
 from tests.fakes.accepting import content as accepted
+from tests.fakes.nursery import Nursery
 from tests.fakes.ports import free_port
 from tests.fakes.postgres import SharedQueueDatabase
 from tests.fakes.relay import Relay, primary
@@ -46,7 +47,10 @@ def kill_again_and_again(url: str, promises: Path, kills: int) -> dict[str, str]
         lines_before = lines
         return True
 
-    with Supervisor(VICTIM, url, str(promises)) as supervisor:
+    with (
+        Nursery("tests.fakes.accepting") as nursery,
+        Supervisor(lambda: nursery.start(VICTIM, url, str(promises))) as supervisor,
+    ):
         supervisor.lives(kills, is_under_load, random.Random(kills))
     found = promised(promises)
     assert len(found) >= 10 * kills
@@ -101,7 +105,7 @@ def test_every_message_answered_by_the_service_is_in_its_queue_once_after_kills_
                 answered_before = len(senders.promises)
                 return True
 
-            with Supervisor("tests.fakes.serving:serve", str(relay.config_file), str(relay.log_file)) as supervisor:
+            with Supervisor(relay.bear) as supervisor:
                 supervisor.lives(SERVICE_KILLS, is_under_load, random.Random(KILLS))
 
         listed = relay.cli_json_lines("queue", "list")

@@ -82,7 +82,7 @@ class Story:
     # What happens -----------------------------------------------------------------------------------------------------
 
     def _play(self, relay: Relay, server: Primary, seconds: float) -> None:
-        with Supervisor("tests.fakes.serving:serve", str(relay.config_file), str(relay.log_file)) as service:
+        with Supervisor(relay.bear) as service:
             service.start()
             self._born(server)
             _wait_for(relay.log_file, "event=service_started")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ import uvloop
 from fallback_mx.smtp.sink import Sink
 from mxqueue import Queue
 from tests.fakes.played import Play, Story, playing
+from tests.fakes.tables import lay
 
 
 @pytest.fixture
-def play(empty_queue_file: Path, tmp_path: Path) -> Iterator[Play]:
+def play(tmp_path: Path) -> Iterator[Play]:
     """Runs a story of a listener in proxy mode, on the loop that the service runs on or on another."""
-    shutil.copy(empty_queue_file, tmp_path / "queue.db")
-    queue = Queue.open(f"sqlite:///{tmp_path}/queue.db", node="mx2", exclusive=True)
+    queue = Queue.open(lay(tmp_path / "queue.db"), node="mx2", exclusive=True)
 
     def run(
         story: Story,

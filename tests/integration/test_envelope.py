@@ -19,6 +19,7 @@ from fallback_mx.smtp.sink import EXTENSIONS, Sink
 from fallback_mx.smtp.terms import ListenerSettings, Route
 from mxqueue import Message, Queue, RecipientState
 from tests.fakes.drains import rig, until
+from tests.fakes.tables import lay
 from tests.integration.test_listener import Client, World, running
 
 PLAIN = EXTENSIONS
@@ -41,7 +42,7 @@ def settings_in(directory: Path) -> ListenerSettings:
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue.open(f"sqlite:///{tmp_path}/queue.db", node="n1", exclusive=True)
+    queue = Queue.open(lay(tmp_path / "queue.db"), node="n1", exclusive=True)
     yield queue
     queue.close()
 

@@ -16,6 +16,7 @@ from fallback_mx.service.knowledge import Knowledge
 from fallback_mx.smtp.sink import Sink, SinkSession
 from mxqueue import Queue
 from mxqueue.migrate import QUEUE
+from tests.fakes.tables import lay
 
 NO_SUCH = "550 5.1.1 no such user"
 
@@ -38,8 +39,9 @@ class Service:
         return Config.model_validate({"server": {"hostname": "mx2.test"}, "primary": [primary]})
 
     def open_queue(self) -> Queue:
-        url = f"sqlite:///{self.directory}/queue.db"
-        return Queue.open(url, node="mx2", exclusive=True, migrations=(QUEUE, OUTAGES, MIGRATIONS))
+        tables = (QUEUE, OUTAGES, MIGRATIONS)
+        url = lay(Path(self.directory) / "queue.db", tables)
+        return Queue.open(url, node="mx2", exclusive=True, migrations=tables)
 
     async def start(self, **keys: Any) -> None:
         await self.sink.start()

@@ -26,6 +26,7 @@ from fallback_mx.smtp.listener import Listener
 from fallback_mx.smtp.ports import open_ports
 from fallback_mx.smtp.terms import ListenerSettings, Route
 from mxqueue import Envelope, Queue
+from tests.fakes.tables import lay
 
 ROUTES = {
     "example.test": Route("one", WhenUp.GUARD),
@@ -183,7 +184,7 @@ def running(
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue.open(f"sqlite:///{tmp_path}/queue.db", node="n1", exclusive=True)
+    queue = Queue.open(lay(tmp_path / "queue.db"), node="n1", exclusive=True)
     yield queue
     queue.close()
 

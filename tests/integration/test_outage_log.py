@@ -18,6 +18,7 @@ from fallback_mx.sla.intervals import Interval
 from mxqueue import Queue, QueueError
 from mxqueue.engine import make_engine
 from mxqueue.migrate import QUEUE, run_scripts, upgrade
+from tests.fakes.tables import lay
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -55,7 +56,7 @@ def watch(watch_id: str, start: float, end: float, *, primary: str = "main", nod
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/queue.db"
+        return lay(tmp_path / "queue.db", (QUEUE, schema.MIGRATIONS))
     return str(request.getfixturevalue("postgres_url"))
 
 
@@ -104,7 +105,9 @@ FIRST_RECORD = [
 
 
 def test_a_record_of_the_first_version_is_migrated_and_goes_on(url: str, tmp_path: Path) -> None:
-    (tmp_path / "queue.db").touch()
+    if url.startswith("sqlite"):
+        (tmp_path / "old.db").touch()
+        url = f"sqlite:///{tmp_path}/old.db"
     engine = make_engine(url, writes=True)
     with engine.begin() as connection:
         run_scripts(connection, schema.MIGRATIONS, "0001")

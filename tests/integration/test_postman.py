@@ -26,6 +26,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.dns import NameServer, Records, resolver_for
 from tests.fakes.drains import SHORT, RecordedEvents, until
 from tests.fakes.operator import Operator
+from tests.fakes.tables import lay
 
 PENDING, HELD, DELIVERED = RecipientState.PENDING, RecipientState.HELD, RecipientState.DELIVERED
 RECORDS: Records = {
@@ -58,7 +59,7 @@ class Office:
 def in_an_office(directory: Path, use: Callable[[Office], Awaitable[None]], replies: Mapping[str, str] = {}) -> None:
     async def run() -> None:
         clock = Clock()
-        queue = Queue.open(f"sqlite:///{directory / 'queue.db'}", node="node", exclusive=True, clock=clock)
+        queue = Queue.open(lay(directory / "queue.db"), node="node", exclusive=True, clock=clock)
         sink, events = Sink(replies=replies), RecordedEvents()
         await sink.start()
         async with resolver_for(NameServer(RECORDS)) as resolver:

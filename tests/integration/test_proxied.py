@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import ssl
 import struct
@@ -20,6 +19,7 @@ from fallback_mx.smtp.networks import Networks
 from fallback_mx.smtp.proxy_header import SIGNATURE
 from fallback_mx.smtp.terms import ListenerSettings
 from mxqueue import Queue
+from tests.fakes.tables import lay
 from tests.integration.test_listener import ROUTES, Client, World, running, trusting
 
 HERE = Networks([ip_network("127.0.0.0/8")])
@@ -30,10 +30,9 @@ Open = Callable[..., World]
 
 
 @pytest.fixture
-def opened(empty_queue_file: Path, tmp_path: Path) -> Iterator[Open]:
+def opened(tmp_path: Path) -> Iterator[Open]:
     """Opens a listener with these settings in place of the usual ones."""
-    shutil.copy(empty_queue_file, tmp_path / "queue.db")
-    queue = Queue.open(f"sqlite:///{tmp_path}/queue.db", node="n1", exclusive=True)
+    queue = Queue.open(lay(tmp_path / "queue.db"), node="n1", exclusive=True)
     usual = ListenerSettings(hostname="mx2.example.net", routes=ROUTES, spool_directory=tmp_path)
     with contextlib.ExitStack() as stack:
         yield lambda **settings: stack.enter_context(running(queue, replace(usual, **settings)))

@@ -18,14 +18,15 @@ from fallback_mx.recipients.sources import FileSource, SourceFailed
 from fallback_mx.rules.recipients import Source, Verdict
 from fallback_mx.smtp.callahead import Answers
 from mxqueue import QueueError
-from tests.fakes.knowledge import DOMAINS, Library
+from tests.fakes.knowledge import DOMAINS, TABLES, Library
+from tests.fakes.tables import lay
 
 BOB = parse("bob@example.org")
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Iterator[Library]:
-    one = Library(f"sqlite:///{tmp_path}/queue.db")
+    one = Library(lay(tmp_path / "queue.db", TABLES))
     yield one
     one.queue.close()
 

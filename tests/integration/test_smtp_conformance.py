@@ -20,12 +20,13 @@ from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.limits import SessionLimits
 from fallback_mx.smtp.terms import ListenerSettings
 from mxqueue import Queue
+from tests.fakes.tables import lay
 from tests.integration.test_listener import ROUTES, Client, World, running, trusting
 
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue.open(f"sqlite:///{tmp_path}/queue.db", node="n1", exclusive=True)
+    queue = Queue.open(lay(tmp_path / "queue.db"), node="n1", exclusive=True)
     yield queue
     queue.close()
 
