@@ -66,11 +66,12 @@ class Network:
         self.answering = set(names)
         self.asked: list[tuple[float, str]] = []
         self.told: list[tuple[float, bool]] = []
+        self.seconds = 0.25
         self.controls = Controls(names, self._reach, lambda detail: self._tell(False), lambda: self._tell(True))
 
     async def _reach(self, name: str) -> bool:
         self.asked.append((asyncio.get_running_loop().time(), name))
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(self.seconds)
         if name == "broken":
             raise OSError("too many open files")
         return name in self.answering
@@ -167,6 +168,21 @@ def test_checks_begin_no_closer_together_than_their_spacing() -> None:
             await network.controls.cut_off()
         moments = [moment for moment, _ in network.asked]
         assert all(b - a >= SPACING_SECONDS for a, b in pairwise(moments))
+
+    virtual_time.run(run())
+
+
+def test_a_check_waits_for_the_one_before_it_to_end() -> None:
+    async def run() -> None:
+        network = Network("a", "b")
+        network.seconds = 5
+        waiting = []
+        for _ in range(4):
+            waiting.append(asyncio.create_task(network.controls.cut_off()))
+            await asyncio.sleep(1.5)
+        await asyncio.gather(*waiting)
+        moments = [moment for moment, _ in network.asked]
+        assert all(b - a >= 5 for a, b in pairwise(moments))
 
     virtual_time.run(run())
 
