@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fallback_mx.cli import outage_show
+from fallback_mx.cli import outage_files, outage_show
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option, json_option_of_group
@@ -40,10 +40,12 @@ def outage() -> None:
     Examples:
       fallback-mx outage list --month 2026-11
       fallback-mx outage show 01KB2Q8GZ4
+      fallback-mx outage export > outages.jsonl
     """
 
 
 outage_show.register(outage)
+outage_files.register(outage)
 
 
 @outage.command("list", short_help="List the outages of a month, and how much of it was up.")

@@ -45,6 +45,12 @@ EXAMPLES = {
     ("[[primary]]", "recipients_ldap_user"),
     ("[[primary]]", "recipients_ldap_password_file"),
     ("[[primary]]", "etrn_from"),
+    ("[[primary]]", "customer"),
+    ("[[primary]]", "region"),
+    ("[[customer]]", "name"),
+    ("[[customer]]", "account"),
+    ("[[customer]]", "contacts"),
+    ("[[customer]]", "country"),
 }
 KEYS = [(section.heading, key) for section in SECTIONS for key in section.keys]
 
@@ -54,8 +60,8 @@ def documented() -> dict[tuple[str, str], object]:
     values: dict[tuple[str, str], object] = {}
     heading = ""
     for line in MANUAL.read_text(encoding="utf-8").splitlines():
-        if re.fullmatch(r"\[+\w+\]+", line):
-            heading = line
+        if table := re.fullmatch(r"(?:# )?(\[+\w+\]+)", line):
+            heading = table[1]
         elif match := re.fullmatch(r"(?:# )?([a-z_]+) = (.+)", line):
             values[heading, match[1]] = tomllib.loads(f"value = {match[2]}")["value"]
     return values
@@ -64,9 +70,9 @@ def documented() -> dict[tuple[str, str], object]:
 def defaults() -> dict[tuple[str, str], object]:
     """Every setting of a configuration that leaves out all it may, spelled as in a file."""
     primary = {"name": "main", "domains": ["example.org"]}
-    shown = Config.model_validate({"primary": [primary]}).shown()
+    shown = Config.model_validate({"primary": [primary], "customer": [{"name": "Example"}]}).shown()
     tables = {f"[{name}]": shown[name] for name in ("server", "storage", "http", "bounces", "monitor")}
-    tables["[[primary]]"] = shown["primary"][0]
+    tables |= {f"[[{name}]]": shown[name][0] for name in ("primary", "customer")}
     return {(heading, key): value for heading, table in tables.items() for key, value in table.items()}
 
 
