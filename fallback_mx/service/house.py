@@ -166,6 +166,7 @@ class House:
             self._primaries.live,
             self._primaries.gaps,
             self._primaries.upkeeps,
+            lambda: self._primaries.is_cut_off,
         )
         where = config.http.listen
         app = make_app(view, self._metrics, maillog.crashed)

@@ -16,7 +16,9 @@ from fallback_mx import maillog
 from fallback_mx.maintenance.announcement import Entry
 from fallback_mx.maintenance.book import MaintenanceBook
 from fallback_mx.maintenance.windows import NONE, Upkeep, around, upkeep, windows_of
-from fallback_mx.rules.health import Health, State
+from fallback_mx.monitor import Monitor
+from fallback_mx.rules.health import State
+from fallback_mx.service.notices import tell_again
 from fallback_mx.sla.windows import Window
 from mxqueue import Queue, QueueError
 from mxqueue.model import utc_now
@@ -26,17 +28,16 @@ LOOK_SECONDS = 1.0
 _GOOD_FOR = timedelta(hours=1)
 
 
-def on_maintenance(name: str, before: Upkeep, after: Upkeep, health: Health | None) -> None:
-    """Another window is on than before, or none. A primary that is away when its maintenance is over alarms as if it
-    had failed just then."""
+def on_maintenance(name: str, before: Upkeep, after: Upkeep, monitor: Monitor | None) -> None:
+    """Another window is on than before, or none. What is the matter with a primary when its maintenance is over alarms
+    as if it had begun just then."""
     if after.on is not None and after.until is not None:
         if before.on is None:
             maillog.maintenance_began(name, until=after.until, kind=str(after.on.kind), reason=after.on.reason)
         return
-    maillog.maintenance_ended(name, state=(State.UNKNOWN if health is None else health.state).value)
-    if health is not None and health.state in (State.DOWN, State.RISING) and health.failing_since is not None:
-        cause = health.last.detail if health.last is not None and not health.last.good else ""
-        maillog.outage_started(name, started_at=health.failing_since, cause=cause)
+    maillog.maintenance_ended(name, state=(State.UNKNOWN if monitor is None else monitor.health.state).value)
+    if monitor is not None:
+        tell_again(monitor)
 
 
 class UpkeepWatch:

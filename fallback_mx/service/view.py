@@ -24,7 +24,7 @@ from mxqueue.model import utc_now
 
 class ServiceView:
     """`live` gives what is known of each primary now, `gaps` its longest time between two looks, `upkeeps` its
-    maintenance."""
+    maintenance, `is_cut_off` says whether our own network is gone."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class ServiceView:
         live: Callable[[], Mapping[str, Live]],
         gaps: Callable[[], Mapping[str, timedelta]],
         upkeeps: Callable[[], Mapping[str, Upkeep]],
+        is_cut_off: Callable[[], bool] = lambda: False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._queue = queue
@@ -45,6 +46,7 @@ class ServiceView:
         self._live = live
         self._gaps = gaps
         self._upkeeps = upkeeps
+        self._is_cut_off = is_cut_off
         self._clock = clock
 
     async def ready(self) -> Sequence[Check]:
@@ -73,6 +75,8 @@ class ServiceView:
             drains={name: each.drain for name, each in live.items()},
             orders={name: each.orders for name, each in live.items()},
             under_maintenance=[name for name, one in self._upkeeps().items() if one.on is not None],
+            watched={name: each.watching for name, each in live.items()},
+            is_cut_off=self._is_cut_off(),
         )
 
     async def status(self) -> dict[str, Any]:

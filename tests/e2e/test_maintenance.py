@@ -10,7 +10,7 @@ from tests.fakes.relay import Relay, primary
 
 def alarms(relay: Relay) -> list[str]:
     lines = relay.log_file.read_text().splitlines()
-    return [line for line in lines if "level=warning" in line and "outage_" in line]
+    return [line for line in lines if "level=warning" in line and ("event=outage_" in line or "event=port_" in line)]
 
 
 def is_under_maintenance(relay: Relay, is_on: bool) -> None:
@@ -43,17 +43,20 @@ def test_in_maintenance_nobody_is_alarmed_mail_is_taken_and_the_outage_is_on_rec
 
 
 def test_a_primary_that_is_still_away_when_its_maintenance_is_over_alarms_then() -> None:
-    with FakePrimary() as fake, Relay(primary(fake.port)) as relay:
+    with FakePrimary() as fake, FakePrimary() as other, Relay(primary(fake.port, alert_ports=[other.port])) as relay:
         is_in(relay, "up")
         relay.cli("maintenance", "add", "--all", "--start", "now", "--for", "1h")
         is_under_maintenance(relay, True)
         fake.go_away()
+        other.go_away()
         is_in(relay, "down")
+        relay.wait_for(lambda: log_has(relay, "level=info", "event=port_failed"), "the port is told of")
         assert alarms(relay) == []
         relay.cli("maintenance", "cancel", "1", "--reason", "it is taking too long")
         is_under_maintenance(relay, False)
-        (alarm,) = alarms(relay)
-        assert "event=outage_started primary=main started_at=" in alarm
+        outage, port = alarms(relay)
+        assert "event=outage_started primary=main started_at=" in outage
+        assert f"event=port_failed primary=main port={other.port} started_at=" in port
         assert log_has(relay, "event=maintenance_ended", "state=down")
 
 

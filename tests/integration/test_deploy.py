@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from fallback_mx.config import SECTIONS, Config, Endpoint, load
+from fallback_mx.rules.health import State
+from fallback_mx.rules.watching import PortState, Watching
 from fallback_mx.web.metrics import Figures, Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +32,7 @@ EXAMPLES = {
     ("[[primary]]", "host"),
     ("[[primary]]", "port"),
     ("[[primary]]", "hosts"),
+    ("[[primary]]", "probe_recipient"),
     ("[[primary]]", "tls_ca_file"),
     ("[[primary]]", "tls_name"),
     ("[[primary]]", "username"),
@@ -73,7 +76,7 @@ def defaults() -> dict[tuple[str, str], object]:
     product = {"name": "mail", "price": "4.50"}
     whole = {"primary": [primary], "customer": [{"name": "Example"}], "product": [product]}
     shown = Config.model_validate(whole).shown()
-    tables = {f"[{name}]": shown[name] for name in ("server", "storage", "http", "bounces", "invoice")}
+    tables = {f"[{name}]": shown[name] for name in ("server", "storage", "http", "bounces", "monitor", "invoice")}
     tables |= {f"[[{name}]]": shown[name][0] for name in ("primary", "customer", "product")}
     return {(heading, key): value for heading, table in tables.items() for key, value in table.items()}
 
@@ -154,7 +157,8 @@ def test_systemd_accepts_the_unit(tmp_path):
 
 
 def test_every_metric_in_the_alert_rules_is_exported():
-    figures = Figures(datetime.now(UTC), {"main": "up"}, [])
+    watching = Watching((("ehlo", 0.1),), datetime.now(UTC), ports=(PortState("993", State.UP),))
+    figures = Figures(datetime.now(UTC), {"main": "up"}, [], watched={"main": watching})
     exported = set(re.findall(r"(?m)^(fallback_mx_\w+)", Metrics("0", ["main"]).render(figures).decode()))
     asked_for = set(re.findall(r"fallback_mx_\w+", ALERTS.read_text(encoding="utf-8")))
     assert asked_for - exported == set()
