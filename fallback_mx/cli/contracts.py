@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fallback_mx.settlement.month import Contract, Month
     from fallback_mx.sla.agreement import Agreement
     from fallback_mx.sla.days import BusinessDay
+    from fallback_mx.sla.intervals import Interval
+    from fallback_mx.sla.maintenance import Reason
     from mxqueue import Queue
 
 
@@ -134,9 +136,16 @@ def months(
     book = book_of(store)
     period = type(periods[0])(start, end)
     windows = settled_windows(maintenance_of(store).entries().result(), names, period)
-    found = records(log, book, names, period, now, windows)
+    unwatched = {each: _why_unknown(log, each, period) for each in names}
+    found = records(log, book, names, period, now, windows, unwatched)
     frozen = book.frozen(name).result()
     return [settled(each, name, found[each.primary], now, frozen.get(each.primary, ())) for each in contracts]
+
+
+def _why_unknown(log: OutageLog, primary: str, period: Interval) -> list[Reason]:
+    from fallback_mx.sla.maintenance import Reason
+
+    return [Reason(piece.interval, piece.words) for piece in log.unknown(primary, period).result()]
 
 
 def _names(settings: Config, log: OutageLog, month: str, primary: str | None, customer: str | None) -> Iterator[str]:
