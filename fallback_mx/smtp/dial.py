@@ -127,9 +127,10 @@ async def _session(
     pipeline = await _connected(connected, settings)
     try:
         known = await _greet(pipeline, settings)
-        tls = None
+        tls: str | None = None
+        shown: tuple[bytes, ...] = ()
         if handshake is not None and "starttls" in known[0].extensions:
-            tls = await _encrypt(pipeline, hop, settings, handshake)
+            tls, shown = await _encrypt(pipeline, hop, settings, handshake)
             settings.hear("starttls", tls)
             # What was said in clear counts no more (RFC 3207, section 4.2).
             known = await _hello(pipeline, settings)
@@ -143,7 +144,7 @@ async def _session(
         pipeline.abort()
         raise
     offer, reply = known
-    return pipeline, Greeting(hop.host, offer.extensions, tls, tls_error, offer, str(reply), settings.hello_name)
+    return pipeline, Greeting(hop.host, offer.extensions, tls, tls_error, offer, str(reply), settings.hello_name, shown)
 
 
 class _Opening(asyncio.Protocol):
@@ -196,13 +197,16 @@ async def _hello(pipeline: Pipeline, settings: DialSettings) -> tuple[offered.Of
     return offered.read(good), good
 
 
-async def _encrypt(pipeline: Pipeline, hop: NextHop, settings: DialSettings, handshake: Handshake) -> str:
-    """What the connection is encrypted with from now on."""
+async def _encrypt(
+    pipeline: Pipeline, hop: NextHop, settings: DialSettings, handshake: Handshake
+) -> tuple[str, tuple[bytes, ...]]:
+    """What the connection is encrypted with from now on, and the certificates that the server sent."""
     _good(pipeline, await pipeline.converse(Step.STARTTLS, b"STARTTLS\r\n"), "starttls")
     server_name = handshake.server_name or hop.host.rstrip(".")
     try:
         connection = await pipeline.encrypt(handshake.context, server_name, settings.timeouts.command)
-        handshake.judge(certificates.chain(connection))
+        shown = certificates.chain(connection)
+        handshake.judge(shown)
     except Untrusted as error:
         raise NoConnection("starttls", str(error)) from error
     except TimeoutError:
@@ -210,7 +214,7 @@ async def _encrypt(pipeline: Pipeline, hop: NextHop, settings: DialSettings, han
     except (OSError, ValueError) as error:
         raise NoConnection("starttls", " ".join(str(error).split()) or type(error).__name__) from error
     cipher, version, _ = connection.cipher() or ("", "TLS", 0)
-    return f"{version} {cipher}"
+    return f"{version} {cipher}", shown
 
 
 def _good(pipeline: Pipeline, reply: Reply | None, phase: str) -> Reply:

@@ -39,7 +39,8 @@ class Offered:
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """What is known of the server at the other end of a line: `extensions` are EHLO keywords in lower case, `tls_error`
-    why we are in clear, `said` its last answer to EHLO, `hello_name` what we said there."""
+    why we are in clear, `said` its last answer to EHLO, `hello_name` what we said there, `certificates` what it showed
+    in the handshake, its own first, in DER."""
 
     host: str
     extensions: frozenset[str] = frozenset()
@@ -48,6 +49,7 @@ class Greeting:
     offered: Offered = field(default_factory=Offered)
     said: str = ""
     hello_name: str = ""
+    certificates: tuple[bytes, ...] = ()
 
 
 def read(reply: Reply) -> Offered:
