@@ -59,7 +59,7 @@ class Patient:
     @property
     def local_places(self) -> tuple[tuple[str, int], ...]:
         """Where this machine reaches the listener."""
-        return tuple((_reachable(host), port) for host, port in self.listen if port)
+        return tuple((reachable(host), port) for host, port in self.listen if port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class Tools:
     clock_server: tuple[str, int] | None = None
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
+    """The address by which this machine reaches what listens at `host`."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
