@@ -42,12 +42,13 @@ MAY_IMPORT = {
     "rescue": {"mxqueue", "smtp"},
     "bounces": {"mxqueue", "rules"},
     "config": set(),
+    "blueprint": {"doctor", "smtp"},
     "doctor": {"bounces", "mxqueue", "recipients", "rules", "smtp"},
     "service": {"accepting", "bounces", "config", "monitor", "mxqueue", "orders", "outages", "recipients", "redelivery",
                 "rules", "sentence", "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"bounces", "config", "demo", "doctor", "mxqueue", "orders", "outages", "recipients", "rescue", "rules",
-            "sentence", "service", "sla", "smtp", "status"},
+    "cli": {"blueprint", "bounces", "config", "demo", "doctor", "mxqueue", "orders", "outages", "recipients",
+            "rescue", "rules", "sentence", "service", "sla", "smtp", "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")

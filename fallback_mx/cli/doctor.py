@@ -115,18 +115,11 @@ async def _examine(
     return await examine(rounds.checks(), timeout, _progress())
 
 
-def _tools(resolver: tuple[str, int] | None, ntp: tuple[str, int] | None) -> Tools:
-    import dns.asyncresolver
-
-    from fallback_mx.bounces.vouching import system_resolver
-    from fallback_mx.doctor.asking import prepared
+def _tools(chosen: tuple[str, int] | None, ntp: tuple[str, int] | None) -> Tools:
+    from fallback_mx.doctor.asking import resolver
     from fallback_mx.doctor.patient import Tools
 
-    if resolver is None:
-        return Tools(prepared(system_resolver()), clock_server=ntp)
-    chosen = dns.asyncresolver.Resolver(configure=False)
-    chosen.nameservers, chosen.port = [resolver[0]], resolver[1]
-    return Tools(prepared(chosen), is_chosen=True, clock_server=ntp)
+    return Tools(resolver(chosen), is_chosen=chosen is not None, clock_server=ntp)
 
 
 def _wards(settings: Config, domain: str | None, to: str | None, sender: str | None) -> tuple[Ward, ...]:

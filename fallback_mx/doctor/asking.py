@@ -11,6 +11,7 @@ import dns.exception
 import dns.flags
 import dns.resolver
 
+from fallback_mx.bounces.vouching import system_resolver
 from fallback_mx.smtp.route import validating
 
 PATIENCE_SECONDS = 8.0
@@ -33,6 +34,15 @@ def prepared(resolver: dns.asyncresolver.Resolver) -> dns.asyncresolver.Resolver
     # Several checks ask the same.
     resolver.cache = dns.resolver.Cache()
     return validating(resolver)
+
+
+def resolver(chosen: tuple[str, int] | None) -> dns.asyncresolver.Resolver:
+    """One that asks this name server, or those of the system."""
+    if chosen is None:
+        return prepared(system_resolver())
+    asking = dns.asyncresolver.Resolver(configure=False)
+    asking.nameservers, asking.port = [chosen[0]], chosen[1]
+    return prepared(asking)
 
 
 async def ask(resolver: dns.asyncresolver.Resolver, name: str, kind: str) -> Answer:

@@ -6,7 +6,6 @@ while the primary is up; one that is alone in having it gets all.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
 import dns.asyncresolver
@@ -35,7 +34,7 @@ class MxFacts:
 async def gather(domain: str, hostname: str, ward: Ward, resolver: dns.asyncresolver.Resolver) -> MxFacts:
     answer = await ask(resolver, domain, "MX")
     records = tuple(sorted((each.preference, plain(each.exchange.to_text())) for each in answer.records))
-    return MxFacts(domain, hostname, records, answer.trouble, next(filter(_is_name, ward.hosts), ""))
+    return MxFacts(domain, hostname, records, answer.trouble, next(filter(zone.is_name, ward.hosts), ""))
 
 
 def judge(facts: MxFacts) -> Finding:
@@ -83,11 +82,3 @@ def _behind(facts: MxFacts) -> tuple[str, ...]:
 def _both(facts: MxFacts) -> tuple[str, ...]:
     primary = facts.primary_host or f"mail.{facts.domain}"
     return (zone.mx(facts.domain, STEP, primary), zone.mx(facts.domain, 2 * STEP, facts.hostname))
-
-
-def _is_name(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return "." in host
-    return False

@@ -20,7 +20,9 @@ def mx(domain: str, preference: int, host: str) -> str:
 
 
 def addresses(host: str, found: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{absolute(host)} IN {_kind(address)} {address}" for address in found or (PLACEHOLDER,))
+    if not found:
+        return (f"{absolute(host)} IN A {PLACEHOLDER} ; this machine's public address here",)
+    return tuple(f"{absolute(host)} IN {_kind(address)} {address}" for address in found)
 
 
 def _kind(address: str) -> str:
@@ -38,3 +40,12 @@ def tlsa(host: str, port: int, record: Record) -> str:
 
 def txt(name: str, text: str) -> str:
     return f'{absolute(name)} IN TXT "{text}"'
+
+
+def is_name(host: str) -> bool:
+    """Whether this can stand in a record as the name of a host: no address, and more than one label."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return "." in host
+    return False
