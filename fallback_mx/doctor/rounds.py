@@ -11,6 +11,7 @@ from fallback_mx.doctor import (
     addresses,
     certificate,
     clock,
+    helo,
     listening,
     machine,
     mta_sts,
@@ -46,6 +47,7 @@ class Rounds:
         found += [
             Check(addresses.CHECK, name, self._address),
             Check(reverse.CHECK, name, self._reverse),
+            Check(helo.CHECK, name, self._helo),
             Check(listening.LISTENER, name, self._listening),
             Check(certificate.CHECK, name, self._certificate),
             Check(tlsa.CHECK, name, self._tlsa),
@@ -80,6 +82,10 @@ class Rounds:
     async def _reverse(self) -> list[Finding]:
         facts = await reverse.gather(self.patient.hostname, self.patient.sources, self.tools.resolver)
         return reverse.judge(facts, self.patient.hostname)
+
+    async def _helo(self) -> list[Finding]:
+        patient = self.patient
+        return [helo.judge(await helo.gather(patient.hostname, patient.sources, self.tools.resolver))]
 
     async def _listening(self) -> list[Finding]:
         facts = await self._heard()
