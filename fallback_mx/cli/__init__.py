@@ -19,6 +19,7 @@ NOUNS = (
     "status",
     "doctor",
     "test-mail",
+    "drill",
     "queue",
     "primary",
     "recipients",

@@ -74,7 +74,7 @@ def test_mail(domain: str, to: str | None, sender: str, wait: float, as_json: bo
         complain(f"{visible(domain)[:80]} is a domain of no primary")
         return NOTHING_MATCHED
     with opened(MIGRATIONS) as (store, settings):
-        trial = _try(store, settings, primary, _path(sender), forward_path, wait)
+        trial = _try(store, settings, primary, the_path(sender), forward_path, wait)
     if as_json:
         print_json(_json(trial))
     else:
@@ -93,13 +93,13 @@ def _meant(settings: Config, domain: str, to: str | None) -> tuple[Primary | Non
     except ValueError as reason:
         raise click.UsageError(f"{visible(domain)[:80]} is not a domain: {reason}.") from None
     found = next((one for one in settings.primaries if wanted in one.domains), None)
-    forward_path = _path(to or f"postmaster@{wanted}")
+    forward_path = the_path(to or f"postmaster@{wanted}")
     if forward_path.rpartition("@")[2] != wanted:
         raise click.UsageError(f"--to {visible(forward_path)[:80]} is not in {wanted}.")
     return found, forward_path
 
 
-def _path(text: str) -> str:
+def the_path(text: str) -> str:
     """An address that every server can be told. Raises click.UsageError."""
     from fallback_mx.cli.recipients_verify import read_address
 
