@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import time
@@ -155,7 +156,8 @@ def _hold(
         )  # fmt: skip
         return _counted(store, found, order)
 
-    _until(lambda: look().states.get("pending", 0) == 0, wait, f"mail for {primary.name} is delivered")
+    with contextlib.suppress(KeyboardInterrupt):
+        _until(lambda: look().states.get("pending", 0) == 0, wait, f"mail for {primary.name} is delivered")
     return look()
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import smtplib
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,6 +71,25 @@ def test_no_drill_of_a_primary_that_is_down(tmp_path: Path) -> None:
         [standing] = relay.cli_json_lines("primary", "list")
     assert standing["orders"] == {"pause": None, "force": None}
     assert not (tmp_path / "proof.md").exists()
+
+
+def test_who_stops_it_ends_the_drill_at_once_and_has_a_proof(tmp_path: Path) -> None:
+    proof = tmp_path / "proof.md"
+    with FakePrimary() as fake, Relay(primary(fake.port)) as relay:
+        is_in(relay, "up")
+        words = ["drill", "main", "--yes", "--proof", str(proof), "--for", "10m", "--wait", "30s"]
+        environment = {**os.environ, "FALLBACK_MX_CONFIG": str(relay.config_file)}
+        process = subprocess.Popen([sys.executable, "-m", "fallback_mx", *words], env=environment)
+        try:
+            relay.wait_for(lambda: relay.queue_count() == 1, "the test message is taken")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+        [standing] = relay.cli_json_lines("primary", "list")
+        assert len(fake.messages) == 1
+    assert standing["orders"]["force"] is None
+    assert "stopped before its time" in proof.read_text()
 
 
 def test_a_proof_that_is_there_is_not_written_over_and_nothing_is_begun(tmp_path: Path) -> None:
