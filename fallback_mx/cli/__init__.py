@@ -24,6 +24,9 @@ NOUNS = (
     "primary",
     "recipients",
     "outage",
+    "maintenance",
+    "sla",
+    "invoice",
     "config",
     "db",
 )
@@ -46,6 +49,7 @@ def program() -> None:
       fallback-mx status                   how are the primaries, what waits?
       fallback-mx queue list               which mail waits?
       fallback-mx outage list --month 2026-11
+      fallback-mx sla report --month 2026-11
 
     \b
     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 nothing matched,

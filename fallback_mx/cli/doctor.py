@@ -13,7 +13,7 @@ import click
 
 from fallback_mx.cli.exits import DONE, FAILED, NOTHING_MATCHED, complain
 from fallback_mx.cli.options import config_option, json_option, load_config
-from fallback_mx.cli.places import DurationSeconds, Place
+from fallback_mx.cli.places import DurationSeconds, Place, the_path
 from fallback_mx.cli.printing import on_terminal, print_json, say
 from fallback_mx.spoken import counted
 from fallback_mx.visible import visible
@@ -100,12 +100,11 @@ async def _examine(
 
     @contextmanager
     def opening() -> Iterator[Queue]:
-        from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
-        from fallback_mx.recipients.schema import MIGRATIONS as RECIPIENTS
+        from fallback_mx.cli.opening import migrations
         from mxqueue import Queue
-        from mxqueue.migrate import QUEUE
 
-        queue = Queue.open(settings.storage.url, node=settings.server.hostname, migrations=(QUEUE, OUTAGES, RECIPIENTS))
+        # Every set of tables that the service wants is to be of this version.
+        queue = Queue.open(settings.storage.url, node=settings.server.hostname, migrations=migrations())
         try:
             yield queue
         finally:
@@ -136,20 +135,8 @@ def _wards(settings: Config, domain: str | None, to: str | None, sender: str | N
     for primary in settings.primaries:
         domains = tuple(each for each in primary.domains if wanted in (None, each))
         if domains:
-            found.append(_ward(settings, primary, domains, _path(to), _path(sender)))
+            found.append(_ward(settings, primary, domains, the_path(to or ""), the_path(sender or "")))
     return tuple(found)
-
-
-def _path(text: str | None) -> str:
-    """An address that can stand in a command to any server. Raises click.UsageError."""
-    from fallback_mx.cli.recipients_verify import read_address
-
-    if text is None:
-        return ""
-    path = str(read_address(text))
-    if not path.isascii():
-        raise click.UsageError(f"{visible(text)[:80]} is not ASCII, and not every server could be asked with it.")
-    return path
 
 
 def _ward(settings: Config, primary: Primary, domains: tuple[str, ...], to: str, sender: str) -> Ward:

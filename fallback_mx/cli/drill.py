@@ -20,7 +20,7 @@ from fallback_mx.cli.exits import DONE, FAILED, complain
 from fallback_mx.cli.meant import actor
 from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option
-from fallback_mx.cli.places import DurationSeconds
+from fallback_mx.cli.places import DurationSeconds, the_path
 from fallback_mx.cli.printing import print_json, say, short
 from fallback_mx.cli.recipients_verify import the_primary
 
@@ -58,12 +58,12 @@ def drill(name: str, length: float, wait: float, to: str | None, proof: str | No
       fallback-mx drill main --for 10m
       fallback-mx drill main --for 1h --to you@example.org --proof /root/drill.md --yes
     """
+    from fallback_mx.cli.status import tables
     from fallback_mx.orders.book import OrderBook
-    from fallback_mx.orders.schema import MIGRATIONS
 
     if not (yes or sys.stdin.isatty()):
         raise click.UsageError("There is no terminal to ask on: say --yes.")
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(*tables()) as (store, settings):
         primary = the_primary(settings, name)
         forward_path = _recipient(primary, to)
         if hindrance := _hindrance(store, settings, primary):
@@ -89,8 +89,6 @@ def drill(name: str, length: float, wait: float, to: str | None, proof: str | No
 
 
 def _recipient(primary: Primary, to: str | None) -> str:
-    from fallback_mx.cli.test_mail import the_path
-
     path = the_path(to or f"postmaster@{primary.domains[0]}")
     if path.rpartition("@")[2] not in primary.domains:
         raise click.UsageError(f"--to {path} is in no domain of {primary.name}.")

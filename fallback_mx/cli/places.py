@@ -1,10 +1,12 @@
-"""Kinds of options: where something listens, and how long something may take."""
+"""Kinds of options: where something listens, how long something may take, whom to name to another server."""
 
 from __future__ import annotations
 
 import click
 
+from fallback_mx.cli.recipients_verify import read_address
 from fallback_mx.durations import parse_duration
+from fallback_mx.visible import visible
 
 
 class Place(click.ParamType[tuple[str, int]]):
@@ -50,3 +52,11 @@ class DurationSeconds(click.ParamType[float]):
         if seconds <= 0:
             self.fail(f"{value!r} is not a duration such as 30s or 2m", param, ctx)
         return seconds
+
+
+def the_path(text: str) -> str:
+    """An address that every server can be told, "" for none. Raises click.UsageError."""
+    path = str(read_address(text)) if text else ""
+    if not path.isascii():
+        raise click.UsageError(f"{visible(text)[:80]} is not ASCII, and not every server could be told it.")
+    return path

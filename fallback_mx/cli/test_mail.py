@@ -17,7 +17,7 @@ from fallback_mx.cli.exits import DONE, FAILED, NOTHING_MATCHED, PARTLY_DONE, co
 from fallback_mx.cli.meant import actor
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option, load_config
-from fallback_mx.cli.places import DurationSeconds
+from fallback_mx.cli.places import DurationSeconds, the_path
 from fallback_mx.cli.printing import print_json, print_table, say
 from fallback_mx.visible import visible
 
@@ -67,13 +67,13 @@ def test_mail(domain: str, to: str | None, sender: str, wait: float, as_json: bo
       fallback-mx test-mail example.org --to you@example.org
       fallback-mx test-mail example.org --json | jq .outcome
     """
-    from fallback_mx.orders.schema import MIGRATIONS
+    from fallback_mx.cli.status import tables
 
     primary, forward_path = _meant(load_config(), domain, to)
     if primary is None:
         complain(f"{visible(domain)[:80]} is a domain of no primary")
         return NOTHING_MATCHED
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(*tables()) as (store, settings):
         trial = _try(store, settings, primary, the_path(sender), forward_path, wait)
     if as_json:
         print_json(_json(trial))
@@ -97,16 +97,6 @@ def _meant(settings: Config, domain: str, to: str | None) -> tuple[Primary | Non
     if forward_path.rpartition("@")[2] != wanted:
         raise click.UsageError(f"--to {visible(forward_path)[:80]} is not in {wanted}.")
     return found, forward_path
-
-
-def the_path(text: str) -> str:
-    """An address that every server can be told. Raises click.UsageError."""
-    from fallback_mx.cli.recipients_verify import read_address
-
-    path = str(read_address(text)) if text else ""
-    if not path.isascii():
-        raise click.UsageError(f"{visible(text)[:80]} is not ASCII, and not every server could be told it.")
-    return path
 
 
 def _try(store: Queue, settings: Config, primary: Primary, reverse_path: str, forward_path: str, wait: float) -> Trial:

@@ -14,9 +14,12 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 SHA256_OCTETS = 32
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
+_ALTERNATIVE_NAMES = bytes.fromhex("0603551d11")  # 2.5.29.17
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,16 @@ def public_key(certificate: bytes) -> bytes:
 
 def validity(certificate: bytes) -> tuple[datetime, datetime]:
     """From when until when it is valid (section 4.1.2.5). Raises ValueError."""
-    begins, ends = list(_elements(_inside(_field(certificate, 3), 0)))
+    begins, ends, *_ = (*_elements(_inside(_field(certificate, 3), 0)), b"", b"")
     return _moment(begins), _moment(ends)
+
+
+def expires_at(certificate: bytes) -> datetime | None:
+    """Until when a certificate is valid; None where that cannot be read."""
+    try:
+        return validity(certificate)[1]
+    except ValueError:
+        return None
 
 
 def dns_names(certificate: bytes) -> tuple[str, ...]:
@@ -85,14 +96,12 @@ def dns_names(certificate: bytes) -> tuple[str, ...]:
     return ()
 
 
-_ALTERNATIVE_NAMES = bytes.fromhex("0603551d11")  # 2.5.29.17
-
-
 def _field(certificate: bytes, number: int) -> bytes:
-    fields = list(_fields(certificate))
-    if number >= len(fields):
+    """A field of the certificate's body, counted from 0."""
+    found = next(islice(_fields(certificate), number, None), None)
+    if found is None:
         raise ValueError("the certificate ends too early")
-    return fields[number]
+    return found
 
 
 def _fields(certificate: bytes) -> Iterator[bytes]:
@@ -112,10 +121,15 @@ def _elements(data: bytes) -> Iterator[bytes]:
 
 def _moment(element: bytes) -> datetime:
     text = _inside(element, 0).decode("ascii")
-    if element[:1] == b"\x17":
-        # Two digits of a year are of 1950 to 2049.
+    if element[0] == _UTC_TIME:
+        # Years 50 to 99 are of the century before (section 4.1.2.5.1).
         text = ("19" if text[:2] >= "50" else "20") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    elif element[0] != _GENERALIZED_TIME:
+        raise ValueError("a date of an unknown kind")
+    if len(text) != 15 or not text[:14].isdigit() or text[14] != "Z":
+        raise ValueError("a date that is none")
+    month, day, hour, minute, second = (int(text[at : at + 2]) for at in (4, 6, 8, 10, 12))
+    return datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC)
 
 
 def _header(data: bytes, at: int) -> tuple[int, int]:

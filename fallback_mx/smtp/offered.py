@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from fallback_mx.rules.disposition import Reply
+from fallback_mx.smtp.certificates import expires_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Greeting:
     said: str = ""
     hello_name: str = ""
     certificates: tuple[bytes, ...] = ()
+
+    @property
+    def certificate_expires_at(self) -> datetime | None:
+        """Until when the certificate is valid that it showed; None where it showed none, or that cannot be read."""
+        return expires_at(self.certificates[0]) if self.certificates else None
 
 
 def read(reply: Reply) -> Offered:
