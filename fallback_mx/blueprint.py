@@ -88,10 +88,12 @@ class Blueprint:
 
     def _exchangers_of(self, domain: str) -> list[str]:
         others = [(number, host) for number, host in self.exchangers.get(domain, ()) if host not in ("", self.hostname)]
-        if not others:
-            others = [(STEP, self.host)] if zone.is_name(self.host) else [(STEP, f"mail.{domain}")]
-        ours = min(max(number for number, _ in others) + STEP, 65535)
-        return [zone.mx(domain, number, host) for number, host in (*others, (ours, self.hostname))]
+        ours = zone.mx(domain, min(max((number for number, _ in others), default=STEP) + STEP, 65535), self.hostname)
+        if others:
+            return [*(zone.mx(domain, number, host) for number, host in others), ours]
+        if zone.is_name(self.host):
+            return [zone.mx(domain, STEP, self.host), ours]
+        return [f"{zone.mx(domain, STEP, f'mail.{domain}')} ; the primary's name here", ours]
 
 
 def _toml(values: Mapping[str, object]) -> str:

@@ -202,7 +202,10 @@ async def _exchangers(
 
     asked = resolver()
     found = await asyncio.gather(*(exchangers(domain, asked) for domain in domains))
-    return dict(zip(domains, found, strict=True))
+    for _, trouble in found:
+        if trouble:
+            complain(f"{trouble}: what stands there is not known")
+    return dict(zip(domains, (records for records, _ in found), strict=True))
 
 
 async def _look_at(plan: Blueprint) -> tuple[bool, str]:

@@ -41,6 +41,9 @@ def judge(facts: HeloFacts) -> Finding:
     us = facts.hostname
     ready = (zone.txt(us, "v=spf1 a -all"),)
     fix = "Let the policy of our name name our addresses, for example so:"
+    if not facts.results:
+        reason = f"no address of {us} is known that a policy could be asked about"
+        return error(CHECK, us, reason, "See to the address first.")
     said = {result: address for address, result in facts.results}
     if "fail" in said:
         reason = f"the SPF policy of {us} does not let {said['fail']} send: bounces that we bring are refused"

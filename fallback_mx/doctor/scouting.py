@@ -14,10 +14,11 @@ from fallback_mx.smtp.steps import Timeouts
 TIMEOUTS = Timeouts(connect=5.0, banner=40.0, command=10.0, quit=2.0)
 
 
-async def exchangers(domain: str, resolver: dns.asyncresolver.Resolver) -> tuple[tuple[int, str], ...]:
-    """The domain's MX records, the first first; none where there are none, or nobody knows."""
+async def exchangers(domain: str, resolver: dns.asyncresolver.Resolver) -> tuple[tuple[tuple[int, str], ...], str]:
+    """The domain's MX records, the first first, none where there are none; and why nobody knows, "" for no reason."""
     answer = await ask(resolver, domain, "MX")
-    return tuple(sorted((record.preference, plain(record.exchange.to_text())) for record in answer.records))
+    found = tuple(sorted((record.preference, plain(record.exchange.to_text())) for record in answer.records))
+    return found, answer.trouble
 
 
 async def look_at(host: str, port: int, hello_name: str) -> tuple[bool, str]:

@@ -92,7 +92,8 @@ async def find(host: str, port: int, resolver: dns.asyncresolver.Resolver) -> tu
     except dns.resolver.NXDOMAIN as error:
         response, found = error.responses()[dns.name.from_text(asked)], ()  # type: ignore[no-untyped-call]
     except (dns.exception.DNSException, OSError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        is_late = isinstance(error, dns.exception.Timeout)
+        said = "no answer in time" if is_late else " ".join(str(error).split()) or type(error).__name__
         raise NoConnection("route", f"TLSA of {asked}: {said}") from error
     records = tuple(
         Record(each.usage, each.selector, each.mtype, each.cert) for each in found if isinstance(each, TLSA)

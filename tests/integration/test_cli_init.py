@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import dns.rcode
 import pytest
 from click.testing import Result
 
@@ -118,6 +119,12 @@ def test_a_mistake_writes_nothing_and_blames_the_option(newcomer: Newcomer, word
     assert not newcomer.config.exists()
 
 
+def test_a_name_server_that_does_not_answer_is_told(newcomer: Newcomer) -> None:
+    newcomer.clinic.name_server.broken[f"{DOMAIN}."] = dns.rcode.SERVFAIL
+    result = newcomer.run("--yes", "--domain", DOMAIN, "--host", PRIMARY)
+    assert (result.exit_code, "what stands there is not known" in result.stderr) == (0, True)
+
+
 def test_without_a_terminal_and_without_yes_it_asks_nobody(newcomer: Newcomer) -> None:
     result = newcomer.run("--domain", DOMAIN)
     assert (result.exit_code, "There is no terminal to ask on" in result.stderr) == (2, True)
@@ -161,9 +168,9 @@ def test_blanks_and_percent_signs_in_paths_are_as_systemd_wants_them() -> None:
 def test_a_primary_that_is_an_address_gets_a_name_in_the_records() -> None:
     plan = Blueprint(("a.test", "b.test"), "192.0.2.9", "mx2.a.test", addresses=("198.51.100.7",))
     assert plan.records() == (
-        "a.test. IN MX 10 mail.a.test.",
+        "a.test. IN MX 10 mail.a.test. ; the primary's name here",
         "a.test. IN MX 20 mx2.a.test.",
-        "b.test. IN MX 10 mail.b.test.",
+        "b.test. IN MX 10 mail.b.test. ; the primary's name here",
         "b.test. IN MX 20 mx2.a.test.",
         "mx2.a.test. IN A 198.51.100.7",
         'mx2.a.test. IN TXT "v=spf1 a -all"',

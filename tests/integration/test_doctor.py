@@ -166,6 +166,7 @@ CASES: list[tuple[str, str, Spoil | None, str, str, str]] = [
     ("another name", "ptr", put(REVERSE, "PTR", f"{PRIMARY}."), "warning", "and we greet as", f"IN PTR {US}."),
     ("SERVFAIL", "ptr", broken(REVERSE), "error", "no answer for PTR", "--resolver"),
     ("no policy", "helo", None, "ok", "no SPF policy that is against us", ""),
+    ("no address", "helo", put(ADDRESS_NAME, "A"), "error", "no address", "address first"),
     ("passes", "helo", put(ADDRESS_NAME, "TXT", '"v=spf1 a -all"'), "ok", "lets us send", ""),
     ("fails", "helo", put(ADDRESS_NAME, "TXT", '"v=spf1 -all"'), "error", "refused", f'{US}. IN TXT "v=spf1 a -all"'),
     ("wrong", "helo", put(ADDRESS_NAME, "TXT", '"v=spf1 x"'), "warning", "says permerror", "IN TXT"),
