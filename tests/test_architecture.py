@@ -45,11 +45,13 @@ MAY_IMPORT = {
     "rescue": {"mxqueue", "smtp"},
     "bounces": {"mxqueue", "rules"},
     "config": set(),
+    "blueprint": {"doctor", "smtp"},
+    "doctor": {"bounces", "mxqueue", "recipients", "rules", "smtp"},
     "service": {"accepting", "bounces", "config", "maintenance", "monitor", "mxqueue", "orders", "outages",
                 "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"billing", "bounces", "config", "demo", "maintenance", "mxqueue", "orders", "outages", "recipients",
-            "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp", "status"},
+    "cli": {"billing", "blueprint", "bounces", "config", "demo", "doctor", "maintenance", "mxqueue", "orders",
+            "outages", "recipients", "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp", "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
