@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fallback_mx import config_checks, config_next_hops, config_problems
+from fallback_mx import config_checks, config_customers, config_next_hops, config_problems
+from fallback_mx.config_customers import Customer
 from fallback_mx.config_fields import (
     Command,
     Count,
@@ -174,6 +175,9 @@ class Primary(_Table):
     recipients_refresh: Interval = Field(default=timedelta(minutes=15), examples=["15m"])
     recipients_stale_after: Duration = Field(default=timedelta(days=1), examples=["1d"])
     call_ahead_per_minute: CountOrZero = Field(default=0, examples=[60])
+    customer: Name | None = Field(default=None, examples=["Example"])
+    agreement: Text = Field(default="kerio-cloud", examples=["kerio-cloud"])
+    region: Text | None = Field(default=None, examples=["cloud/EU"])
 
     @property
     def next_hosts(self) -> tuple[Endpoint, ...]:
@@ -189,6 +193,7 @@ class Config(_Table):
     http: Http = Field(default_factory=Http)
     bounces: Bounces = Field(default_factory=Bounces)
     primaries: tuple[Primary, ...] = Field(alias="primary")
+    customers: tuple[Customer, ...] = Field(default=(), alias="customer")
 
     @classmethod
     def table_names(cls) -> frozenset[str]:
@@ -205,7 +210,8 @@ STORAGE = Section("[storage]", Storage)
 HTTP = Section("[http]", Http)
 BOUNCES = Section("[bounces]", Bounces)
 PRIMARY = Section("[[primary]]", Primary)
-SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, PRIMARY)
+CUSTOMER = Section("[[customer]]", Customer)
+SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, PRIMARY, CUSTOMER)
 
 
 def load(
@@ -228,6 +234,9 @@ def load(
     bounces = _table(raw.get("bounces", {}), "bounces", BOUNCES, problems)
     tables = _primary_tables(raw, problems)
     primaries = [_table(table, f"primary[{index}]", PRIMARY, problems) for index, table in enumerate(tables)]
+    customer_tables = config_customers.customer_tables(raw, problems)
+    customers = [_table(table, f"customer[{index}]", CUSTOMER, problems) for index, table in enumerate(customer_tables)]
+    problems += config_customers.of_customers(customer_tables, tables)
     problems += config_checks.of_certificate(raw)
     problems += config_checks.of_primaries(tables)
     problems += config_checks.of_recipients(tables)
@@ -240,7 +249,9 @@ def load(
         problems += config_checks.of_smarthost(smarthost, server.hostname, server.listen)
     if problems:
         raise ConfigError(path, [_with_origin(problem, origins) for problem in problems])
-    return Config(server=server, storage=storage, http=http, bounces=bounces, primary=tuple(primaries))
+    return Config(
+        server=server, storage=storage, http=http, bounces=bounces, primary=tuple(primaries), customer=tuple(customers)
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fallback_mx.cli import outage_files
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option, json_option_of_group
@@ -36,7 +37,11 @@ def outage() -> None:
     \b
     Examples:
       fallback-mx outage list --month 2026-11
+      fallback-mx outage export > outages.jsonl
     """
+
+
+outage_files.register(outage)
 
 
 @outage.command("list", short_help="List the outages of a month, and how much of it was up.")

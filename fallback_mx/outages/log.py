@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Table, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, RowMapping, Table, insert, or_, select, type_coerce, update
 
 from fallback_mx.outages import schema, spans
 from fallback_mx.outages.spans import Span, Watch
 from fallback_mx.sla.intervals import Interval
 from fallback_mx.sla.uptime import Uptime, figures
+from mxqueue.schema import from_micros
 
 T = TypeVar("T")
 
@@ -74,6 +75,25 @@ class OutageLog:
     def list_watches(self, primary: str, period: Interval) -> Future[list[Watch]]:
         """The times in which somebody watched, as far as they touch `period`, oldest first."""
         return self._read(lambda connection: _watches(connection, primary, period))
+
+    def watches_of_all(self, period: Interval) -> Future[dict[str, list[Watch]]]:
+        """By primary, the times in which somebody watched, as far as they touch `period`; for reports of many."""
+        watch = schema.watch.c
+        # Names and types for each of many thousand rows take longer than all the rest.
+        start, end = (type_coerce(column, BigInteger) for column in (watch.started_at, watch.ended_at))
+        query = (
+            select(watch.id, watch.primary, watch.node, start, end)
+            .where(watch.ended_at > period.start, watch.started_at < period.end)
+            .order_by(watch.primary, watch.started_at, watch.id)
+        )
+
+        def op(connection: Connection) -> dict[str, list[Watch]]:
+            found: dict[str, list[Watch]] = {}
+            for key, primary, node, first, last in connection.execute(query):
+                found.setdefault(primary, []).append(Watch(key, primary, node, from_micros(first), from_micros(last)))
+            return found
+
+        return self._read(op)
 
     def uptime(self, primary: str, period: Interval) -> Future[Uptime]:
         """How much of `period` the primary was up, was down, and was not watched, from one look at the record."""

@@ -550,7 +550,7 @@ def test_a_name_that_would_garble_a_line_is_refused(written, name):
          'storage: is not a table: "x"; write [storage] on a line of its own, its keys below it'),
         ("[sever]\n" + PRIMARY, "sever: is not a table of this file; did you mean [server]?"),
         ("[alerts]\n" + PRIMARY, "alerts: is not a table of this file; "
-         "write one of [server], [storage], [http], [bounces], [[primary]], or take it out"),
+         "write one of [server], [storage], [http], [bounces], [[primary]], [[customer]], or take it out"),
         ("hostname = 'mx2.example.org'\n" + PRIMARY, "hostname: stands outside every table; write it under [server]"),
         (PRIMARY + 'interval = 10s\n', "line 5, column 14: expected newline or end of document after a statement; "
          'write text in double quotes on one line, for example interval = "10s"'),
@@ -600,6 +600,39 @@ def test_the_text_of_the_error_has_a_line_a_problem_with_the_file_first(written)
         f"{path}: primary[0].port: 0 is too small; write 1 or more",
         f"{path}: primary[0].rise: 0 is too small; write 1 or more",
     ]
+
+
+CUSTOMER = '[[customer]]\nname = "Example"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (CUSTOMER + 'time_zone = "Mars"',
+         'customer[0].time_zone: "Mars" is not a time zone; write a name such as "Europe/Prague"'),
+        (CUSTOMER + 'contacts = "carol"',
+         'customer[0].contacts: "carol" is not a list; write contacts = ["carol@example.org"]'),
+        (CUSTOMER + 'account = ""',
+         "customer[0].account: is empty or holds control characters; write text, or take the key out"),
+        (CUSTOMER + CUSTOMER, 'customer[1].name: "Example" is already the name of customer[0]; write another name'),
+        ('[customer]\nname = "Example"', "customer: has single brackets; write [[customer]], once for every customer"),
+        ('[[customer]]\nname = "Other"',
+         'primary[0].customer: "Example" has no [[customer]] table; write "Other", or '
+         'a [[customer]] table with that name'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_customer_is_named_with_its_remedy(written, text, problem):
+    assert problems_of(written(PRIMARY + 'customer = "Example"\n' + text)) == [problem]
+
+
+def test_a_customer_needs_no_table_and_a_primary_no_customer(written):
+    config = load(written(PRIMARY + 'customer = "Example"\n'), environ={})
+    assert (config.primaries[0].customer, config.primaries[0].agreement, config.primaries[0].region) == (
+        "Example",
+        "kerio-cloud",
+        None,
+    )
+    assert config.customers == ()
 
 
 def test_control_characters_of_a_value_are_escaped_in_its_error(written):
