@@ -39,11 +39,13 @@ def migrations() -> tuple[Migrations, ...]:
     """Every set of tables that this program keeps in the database."""
     from fallback_mx.orders import schema as orders
     from fallback_mx.outages import schema as outages
+    from fallback_mx.published import schema as published
     from fallback_mx.recipients import schema as recipients
     from fallback_mx.settlement import schema as settlement
     from mxqueue.migrate import QUEUE
 
-    return (QUEUE, outages.MIGRATIONS, recipients.MIGRATIONS, orders.MIGRATIONS, settlement.MIGRATIONS)
+    sets = (outages, recipients, orders, settlement, published)
+    return (QUEUE, *(each.MIGRATIONS for each in sets))
 
 
 def walk(queue: Queue, wanted: Filter) -> Iterator[Message]:

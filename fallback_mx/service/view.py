@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from fallback_mx import status
+from fallback_mx import __version__, status
 from fallback_mx.orders.book import OrderBook
 from fallback_mx.outages.log import OutageLog
+from fallback_mx.published.publication import Publication
+from fallback_mx.published.telling import Whole
+from fallback_mx.published.terms import Terms
 from fallback_mx.sentence import sentence
 from fallback_mx.service.front import Front
 from fallback_mx.space import Space
@@ -32,6 +35,7 @@ class ServiceView:
         space: Space,
         live: Callable[[], Mapping[str, Live]],
         gaps: Callable[[], Mapping[str, timedelta]],
+        publication: Publication,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._queue = queue
@@ -41,7 +45,23 @@ class ServiceView:
         self._space = space
         self._live = live
         self._gaps = gaps
+        self._publication = publication
         self._clock = clock
+
+    @property
+    def node(self) -> str:
+        return self._log.node
+
+    @property
+    def version(self) -> str:
+        return __version__
+
+    @property
+    def terms(self) -> Terms:
+        return self._publication.terms
+
+    async def whole(self) -> Whole:
+        return await asyncio.to_thread(self._publication.read, self._live(), self._gaps(), self._clock())
 
     async def ready(self) -> Sequence[Check]:
         return (

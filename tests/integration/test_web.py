@@ -18,7 +18,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Receive, Scope, Send
 
-from fallback_mx.web.app import UNHURRIED, Check, Pace, make_app
+from fallback_mx.published.telling import Whole
+from fallback_mx.published.terms import Terms
+from fallback_mx.web.app import Check, make_app
+from fallback_mx.web.fresh import UNHURRIED, Pace
 from fallback_mx.web.metrics import Figures, Metrics
 from fallback_mx.web.server import HttpListenError, HttpServer
 from mxqueue import QueueUnavailable, RecipientState, RouteCount
@@ -37,6 +40,11 @@ class House:
         self.answer: dict[str, Any] | Exception = {"sentence": "main is up."}
         self.hangs = False
         self.asked = 0
+        self.terms = Terms()
+        self.node, self.version = "mx2", "9.9.9"
+
+    async def whole(self) -> Whole:
+        raise QueueUnavailable("nothing is told here")
 
     async def ready(self) -> Sequence[Check]:
         self.asked += 1
@@ -128,7 +136,7 @@ def test_the_root_names_every_path_there_is_and_asks_the_service_nothing(face: F
     status, headers, body = face.request("/")
     assert (status, headers["Content-Type"], face.house.asked) == (200, "text/plain; charset=utf-8", 0)
     named = [line.split()[0] for line in body.decode().splitlines() if line.startswith("/")]
-    assert sorted(named) == sorted(PATHS)
+    assert sorted(named) == sorted([*PATHS, *PAGES])
 
 
 def test_livez_answers_without_asking_the_service_anything(face: Face) -> None:
@@ -288,6 +296,7 @@ def test_every_metric_has_our_prefix_and_none_its_time_of_creation(face: Face) -
 
 
 PATHS = ["/livez", "/readyz", "/metrics", "/status.json"]
+PAGES = ["/status", "/status/TOKEN", "/feed.atom", "/badge/NAME.svg", "/health"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -315,7 +324,9 @@ def test_every_answer_has_the_security_headers(face: Face, path: str) -> None:
         assert "Server" not in headers
 
 
-@pytest.mark.parametrize("path", ["/livez/", "//livez", "/status", "/metrics/../livez", "/%2e%2e/", "/\x7f%0a"])
+@pytest.mark.parametrize(
+    "path", ["/livez/", "//livez", "/status/", "/static/", "/metrics/../livez", "/%2e%2e/", "/\x7f%0a"]
+)
 def test_an_unknown_path_is_404_and_leads_nowhere(face: Face, path: str) -> None:
     with face.connect() as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

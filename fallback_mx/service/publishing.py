@@ -1,0 +1,56 @@
+"""What the configuration says of the pages: what each primary is called there, what was promised of it, and to whom.
+
+A file that cannot be read closes nothing but what it speaks of: customers' pages without their tokens, the month
+without its agreement. The log says which.
+"""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from fallback_mx import maillog
+from fallback_mx.config import Config, Primary
+from fallback_mx.config_customers import Customer as Told
+from fallback_mx.published.terms import Listed, Terms, title
+from fallback_mx.published.tokens import ADVICE, read_tokens
+from fallback_mx.settlement.agreements import load
+from fallback_mx.settlement.business_days import business_days
+from fallback_mx.settlement.month import Contract
+from fallback_mx.sla.claims import Customer
+from fallback_mx.sla.flaws import AgreementError
+
+
+def terms_of(config: Config) -> Terms:
+    """Reads the files that the configuration names, so it is for the start and for a reload."""
+    http = config.http
+    listed = tuple(
+        Listed(
+            primary.name,
+            title(primary.name, [each.host for each in primary.next_hosts], number, shows_hosts=http.show_hosts),
+            primary.customer or "",
+            _contract(primary, config),
+        )
+        for number, primary in enumerate(config.primaries, 1)
+    )
+    customers: dict[bytes, str] = {}
+    if http.status_tokens_file is not None:
+        known = {one.customer for one in listed if one.customer}
+        customers, flaws = read_tokens(http.status_tokens_file, known)
+        for flaw in flaws:
+            maillog.trouble("status tokens", flaw, ADVICE)
+    return Terms(http.public_status, http.show_hosts, listed, customers)
+
+
+def _contract(primary: Primary, config: Config) -> Contract | None:
+    whose = primary.customer or ""
+    told = next((one for one in config.customers if one.name == whose), None) or Told(name=whose or "-")
+    customer = Customer(whose, told.account or "", frozenset(told.contacts), ZoneInfo(told.time_zone))
+    try:
+        # Nobody claims anything on a page: the holidays of a country matter to claims alone.
+        return Contract(primary.name, load(primary.agreement), primary.region or "", customer, business_days(""))
+    except AgreementError as error:
+        first = f"{error.flaws[0].key}: {error.flaws[0].wrong}".removeprefix(": ")
+        maillog.trouble(
+            f"agreement of {primary.name}", f"{error.source}: {first}", "fallback-mx config check says more"
+        )
+        return None
