@@ -28,7 +28,9 @@ class Sampler:
         primaries: Callable[[], Iterable[str]],
         told: Callable[[QueueError], None],
         clock: Callable[[], datetime],
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
+        self._look_seconds = look_seconds
         self._count = count
         self._book = book
         self._primaries = primaries
@@ -49,7 +51,7 @@ class Sampler:
                 if not troubled:
                     self._told(error)
                 troubled = True
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._look_seconds)
 
     async def look(self) -> None:
         """Take a sample. When a slot is over the most of it is written. Raises QueueError."""

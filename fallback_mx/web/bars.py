@@ -6,7 +6,7 @@ those. Columns without trouble are drawn in one stroke, so that a page of many p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -61,31 +61,38 @@ def bars(days: Sequence[Day]) -> Bars:
     return Bars(WIDTH, HEIGHT, strokes, tuple(hints), label(days))
 
 
-def _pieces(day: Day) -> Iterable[tuple[Mark, float, float]]:
+def _pieces(day: Day) -> Iterator[tuple[Mark, float, float]]:
     """The shares of a column from the line upwards: of what, where it begins and how high it is."""
-    whole, room = day.parts.total, float(LINE - TOP)
     bottom = float(LINE)
-    for mark in _STACK:
-        length: timedelta = getattr(day.parts, mark.value)
-        if not length or not whole:
-            continue
-        height = round(max(LEAST, room * (length / whole)), 1)
-        top = max(float(TOP), bottom - height)
-        below = HANG if mark is Mark.DOWN else 0
-        yield mark, round(top, 1), round(bottom - top + below, 1)
+    for mark, height in _heights(day).items():
+        top = round(bottom - height, 1)
+        yield mark, top, round(bottom - top + (HANG if mark is Mark.DOWN else 0), 1)
         bottom = top
     if day.parts.up and bottom > TOP:
         yield Mark.UP, TOP, round(bottom - TOP, 1)
 
 
+def _heights(day: Day) -> dict[Mark, float]:
+    """How high each kind of time is, from the line upwards, but for what is up: that has what is left."""
+    room = float(LINE - TOP)
+    lengths = {mark: _of(day, mark) for mark in _STACK if _of(day, mark)}
+    heights = {mark: max(LEAST, round(room * (length / day.parts.total), 1)) for mark, length in lengths.items()}
+    if (excess := sum(heights.values()) - room) > 0:
+        # What was raised to be seen is taken from what is seen anyway.
+        highest = max(heights, key=lambda mark: heights[mark])
+        heights[highest] = round(heights[highest] - excess, 1)
+    return heights
+
+
+def _of(day: Day, mark: Mark) -> timedelta:
+    length: timedelta = getattr(day.parts, mark.value)
+    return length
+
+
 def in_words(day: Day) -> str:
     """ "down 14 min, nobody watched 2 h"."""
-    said = [f"{_NAMES[mark]} {_length(getattr(day.parts, mark.value))}" for mark in _STACK if _lasted(day, mark)]
+    said = [f"{_NAMES[mark]} {_length(_of(day, mark))}" for mark in _STACK if _of(day, mark)]
     return ", ".join(said) or "up"
-
-
-def _lasted(day: Day, mark: Mark) -> bool:
-    return bool(getattr(day.parts, mark.value))
 
 
 def _length(length: timedelta) -> str:

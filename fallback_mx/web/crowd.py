@@ -1,8 +1,8 @@
 """What happens when very many connect: a supervisor's question is answered, whoever else is there.
 
 An orchestrator that hears nothing from /livez starts the service anew, in the middle of an outage and because people
-look at its status page. So those two paths are never refused for the crowd. Of the rest, connections beyond half of what
-there may be are closed after their answer, and beyond all of it the answer is 503.
+look at its status page. So those two paths are never refused for the crowd. Of the rest, connections beyond half of
+what there may be are closed after their answer, and beyond all of it the answer is 503.
 """
 
 from __future__ import annotations

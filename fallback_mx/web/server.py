@@ -2,8 +2,8 @@
 
 It takes no signals, configures no logging and reads no environment: starting and stopping is the service's. A port
 that is taken or forbidden raises HttpListenError before anything else runs. Everything a client can take is bounded:
-connections (see crowd.py), the size of a request's head, and the time a connection may go without finishing a request (RFC 9112,
-section 9.5), so that a slow client costs a descriptor for seconds and mail nothing.
+connections (see crowd.py), the size of a request's head, and the time a connection may go without finishing a request
+(RFC 9112, section 9.5), so that a slow client costs a descriptor for seconds and mail nothing.
 """
 
 from __future__ import annotations

@@ -292,7 +292,8 @@ HTTP_MISTAKES = [
     ('status_tokens_file = ""', "http.status_tokens_file: is empty; write the path of a file, or take the key out"),
     (
         "status_tokens_file = true",
-        'http.status_tokens_file: true is not text; write it in quotes, for example "/etc/ssl/fallback-mx.pem"',
+        "http.status_tokens_file: true is not text; "
+        'write text in double quotes, for example "/etc/ssl/fallback-mx.pem"',
     ),
 ]
 PRIMARY_MISTAKES = [
