@@ -76,6 +76,7 @@ class Relay:
         *primaries: Mapping[str, object],
         server: Mapping[str, object] | None = None,
         storage: Mapping[str, object] | None = None,
+        http: Mapping[str, object] | None = None,
         database_directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
         from_scratch: bool = False,
@@ -91,7 +92,7 @@ class Relay:
         tables: list[tuple[str, Mapping[str, object]]] = [
             ("[server]", {"hostname": "relay.example.net", "listen": [f"127.0.0.1:{self.port}"], **(server or {})}),
             ("[storage]", {"url": self.url, **(storage or {})}),
-            ("[http]", {"listen": f"127.0.0.1:{self.http_port}"}),
+            ("[http]", {"listen": f"127.0.0.1:{self.http_port}", **(http or {})}),
             *(("[[primary]]", table) for table in primaries),
         ]
         self.config_file.write_text("\n".join(_table(header, values) for header, values in tables))
