@@ -47,7 +47,7 @@ def facts(whole: Whole, terms: Terms, customer: str | None) -> Facts:
     now = status.as_of
     return Facts(
         now,
-        sentence(status) if listed else "There is nothing to show here.",
+        _sentence(status) if listed else "There is nothing to show here.",
         tuple(
             _primary(seen, whole.past.get(one.name, _NOTHING), whole.samples.get(one.name, {}), now)
             for one, seen in zip(listed, status.primaries, strict=True)
@@ -56,6 +56,11 @@ def facts(whole: Whole, terms: Terms, customer: str | None) -> Facts:
         _together([whole.samples.get(one.name, {}) for one in listed], now),
         visible(customer or ""),
     )
+
+
+def _sentence(status: Status) -> str:
+    """Without how deliveries go in detail: what is told of each primary has that, in plainer words."""
+    return sentence(replace(status, primaries=tuple(replace(one, drain=None) for one in status.primaries)))
 
 
 def _primary(seen: Seen, past: Past, samples: Slots, now: datetime) -> Primary:

@@ -115,7 +115,7 @@ def night() -> Told:
     )
     draining = Primary(
         *("connect-2", State.UP, NOW - timedelta(minutes=3), ""),
-        queued=Queued(148, 2, 170, NOW - timedelta(hours=2, minutes=11)),
+        queued=Queued(148, 2, 170, NOW - timedelta(hours=2, minutes=35)),
         drain=drain(Phase.AT_CAP, 1.25),
     )
     up = Primary("archive", State.UP, NOW - timedelta(days=41), "")
