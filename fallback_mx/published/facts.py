@@ -35,7 +35,16 @@ class Day:
 
     @property
     def mark(self) -> Mark:
-        return next((mark for mark in Mark if getattr(self.parts, mark.value)), Mark.UNKNOWN)
+        parts = self.parts
+        if parts.down:
+            return Mark.DOWN
+        if parts.unknown:
+            return Mark.UNKNOWN
+        if parts.maintenance:
+            return Mark.MAINTENANCE
+        if parts.excluded:
+            return Mark.EXCLUDED
+        return Mark.UP if parts.up else Mark.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,11 @@ class Uptime:
     counted: timedelta
     allowed: timedelta
     is_broken: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what nobody saw decides if the promise was kept."""
+        return not self.is_broken and self.lowest < self.target
 
 
 @dataclass(frozen=True, slots=True)

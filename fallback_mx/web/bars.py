@@ -6,9 +6,11 @@ those. Columns without trouble are drawn in one stroke, so that a page of many p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from fallback_mx.published.facts import DAYS, Day, Mark
 from fallback_mx.spoken import counted, duration
@@ -48,7 +50,9 @@ class Bars:
     label: str
 
 
-def bars(days: Sequence[Day]) -> Bars:
+# The record is read anew every ten seconds, and pages are made every second.
+@lru_cache(maxsize=1000)
+def bars(days: tuple[Day, ...]) -> Bars:
     drawn: dict[Mark, list[str]] = {}
     hints = []
     for index, day in enumerate(days):
@@ -75,6 +79,8 @@ def _pieces(day: Day) -> Iterator[tuple[Mark, float, float]]:
 def _heights(day: Day) -> dict[Mark, float]:
     """How high each kind of time is, from the line upwards, but for what is up: that has what is left."""
     room = float(LINE - TOP)
+    if day.mark is Mark.UP:
+        return {}
     lengths = {mark: _of(day, mark) for mark in _STACK if _of(day, mark)}
     heights = {mark: max(LEAST, round(room * (length / day.parts.total), 1)) for mark, length in lengths.items()}
     if (excess := sum(heights.values()) - room) > 0:
@@ -101,10 +107,12 @@ def _length(length: timedelta) -> str:
 
 def label(days: Sequence[Day]) -> str:
     """What the picture shows, for who does not see it."""
-    marked = [(mark, sum(day.mark is mark for day in days)) for mark in Mark]
-    said = [f"{_NAMES[mark]} on {counted(number, 'day')}" for mark, number in marked if number and mark is not Mark.UP]
-    up = sum(day.mark is Mark.UP for day in days)
-    return f"The last {counted(len(days), 'day')}: " + ", ".join([f"up all of {counted(up, 'day')}", *said])
+    marked = Counter(day.mark for day in days)
+    said = [
+        f"{_NAMES[mark]} on {counted(marked[mark], 'day')}" for mark in Mark if mark in marked and mark is not Mark.UP
+    ]
+    up = f"up all of {counted(marked[Mark.UP], 'day')}"
+    return f"The last {counted(len(days), 'day')}: " + ", ".join([up, *said])
 
 
 def troubled(days: Sequence[Day]) -> list[Day]:

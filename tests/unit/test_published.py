@@ -62,7 +62,7 @@ SECONDS = st.integers(0, 86400)
 
 @given(st.lists(st.tuples(SECONDS, SECONDS, SECONDS, SECONDS, SECONDS), min_size=1, max_size=DAYS))
 def test_no_column_is_higher_than_the_picture_and_what_was_is_seen(lengths) -> None:
-    told = [Day(NOW.date(), Parts(*(timedelta(seconds=length) for length in of_day))) for of_day in lengths]
+    told = tuple(Day(NOW.date(), Parts(*(timedelta(seconds=length) for length in of_day))) for of_day in lengths)
     drawn = bars.bars(told)
     for kind, path in drawn.strokes:
         columns = re.findall(r"M(\d+) ([\d.]+)h6v(-?[\d.]+)h-6z", path)
@@ -77,7 +77,7 @@ def test_no_column_is_higher_than_the_picture_and_what_was_is_seen(lengths) -> N
 
 def test_a_second_of_downtime_is_high_enough_to_be_seen() -> None:
     second = timedelta(seconds=1)
-    drawn = bars.bars([Day(NOW.date(), Parts(down=second, up=timedelta(days=1) - second))])
+    drawn = bars.bars((Day(NOW.date(), Parts(down=second, up=timedelta(days=1) - second)),))
     assert dict(drawn.strokes)["down"] == "M1 36h6v10h-6z"
 
 
@@ -87,7 +87,7 @@ def test_a_day_is_said_in_words_without_what_it_had_not() -> None:
 
 
 def test_a_page_of_quiet_days_costs_little() -> None:
-    quiet = [Day(NOW.date(), Parts(up=timedelta(days=1)))] * DAYS
+    quiet = (Day(NOW.date(), Parts(up=timedelta(days=1))),) * DAYS
     assert sum(len(path) for _, path in bars.bars(quiet).strokes) < 2000
 
 
