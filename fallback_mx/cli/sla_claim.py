@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from fallback_mx.cli.times import read_interval, read_moment, read_month
 if TYPE_CHECKING:
     from fallback_mx.config import Config
     from fallback_mx.settlement.entries import ClaimEntry
+    from fallback_mx.settlement.month import Month
     from fallback_mx.sla.claims import Objection
     from mxqueue import Queue
 
@@ -113,7 +115,9 @@ def list_(primary: str | None, month: str | None, state: str | None, as_json: bo
             for entry in book_of(store).claims(primary).result()
             if wanted_month in (None, entry.month) and state in (None, entry.state)
         ]
-        against = {entry.id: _objections(store, settings, entry) for entry in found}
+        # Many claims are for the same few months.
+        settled = {name: months(store, settings, name, datetime.now(UTC)) for name in {one.month for one in found}}
+        against = {entry.id: _against(entry, settled[entry.month]) for entry in found}
     if as_json:
         for entry in found:
             print_json(_as_json(entry, against[entry.id]))
@@ -176,9 +180,17 @@ def decide(claim_id: str, granted: bool | None, reason: str, as_json: bool) -> i
 
 
 def _objections(store: Queue, settings: Config, entry: ClaimEntry) -> tuple[Objection, ...]:
+    now = datetime.now(UTC)
+    return _against(entry, months(store, settings, entry.month, now, primary=entry.claim.primary))
+
+
+def _against(entry: ClaimEntry, settled: Sequence[Month]) -> tuple[Objection, ...]:
     from fallback_mx.sla.claims import objections
 
-    (month,) = months(store, settings, entry.month, datetime.now(UTC), primary=entry.claim.primary)
+    month = next((one for one in settled if one.primary == entry.claim.primary), None)
+    if month is None:
+        # A primary that is no longer configured and was not down since.
+        return ()
     contract = month.contract
     outages = month.record.history.outages
     return objections(entry.claim, contract.customer, month.settlement, outages, contract.is_business_day)

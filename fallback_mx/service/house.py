@@ -23,16 +23,13 @@ from fallback_mx.config import Config, ConfigError, Endpoint, load
 from fallback_mx.orders.schema import MIGRATIONS as ORDERS
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
-from fallback_mx.published.publication import Publication
-from fallback_mx.published.sampler import Sampler
-from fallback_mx.published.samples import SampleBook
 from fallback_mx.published.schema import MIGRATIONS as PUBLISHED
 from fallback_mx.recipients.schema import MIGRATIONS as RECIPIENTS
 from fallback_mx.rules.health import State
 from fallback_mx.service.front import Front
 from fallback_mx.service.knowledge import Knowledge
 from fallback_mx.service.primaries import Primaries
-from fallback_mx.service.publishing import terms_of
+from fallback_mx.service.publishing import Publishing
 from fallback_mx.service.reports import Reports
 from fallback_mx.service.view import ServiceView
 from fallback_mx.settlement.schema import MIGRATIONS as SETTLEMENT
@@ -43,7 +40,6 @@ from fallback_mx.web.metrics import Metrics
 from fallback_mx.web.server import HttpServer
 from mxqueue import Queue, QueueError
 from mxqueue.migrate import QUEUE
-from mxqueue.model import utc_now
 
 GRACE_SECONDS = 15.0
 HOUSEKEEPING_SECONDS = 60.0
@@ -163,15 +159,7 @@ class House:
             size_limits=self._primaries.size_limits,
             ask=self._primaries.ask,
         )
-        self._sampler = Sampler(
-            self._queue.count,
-            SampleBook(self._queue.writer.submit, self._queue.read),
-            lambda: [primary.name for primary in self._config.primaries],
-            lambda error: maillog.trouble("samples", str(error), error.advice),
-            utc_now,
-        )
-        self._publication = Publication(self._queue, self._log, lambda: self._sampler.latest)
-        self._publication.terms = terms_of(config)
+        self._publishing = Publishing(config, self._queue, self._log)
         view = ServiceView(
             self._queue,
             self._log,
@@ -179,7 +167,8 @@ class House:
             self._space,
             self._primaries.live,
             self._primaries.gaps,
-            self._publication,
+            self._publishing.publication,
+            lambda: self._primaries.is_cut_off,
         )
         where = config.http.listen
         app = make_app(view, self._metrics, maillog.crashed)
@@ -197,7 +186,7 @@ class House:
         if self._http is not None:
             await self._http.start()
         garbage.settle()
-        chores = (self._keep_house(), self._show_life(), self._sampler.run())
+        chores = (self._keep_house(), self._show_life(), self._publishing.run())
         self._chores = [asyncio.create_task(chore) for chore in chores]
 
     @contextlib.contextmanager
@@ -233,7 +222,7 @@ class House:
             self._knowledge.configure(config)
             self._reports.configure(config)
             self._primaries.configure(config)
-            self._publication.terms = terms_of(config)
+            self._publishing.configure(config)
             maillog.config_reloaded(str(self._config_path))
         systemd.notify("READY=1")
 
@@ -247,8 +236,7 @@ class House:
         # Sessions asked it, deliveries taught it: it goes after both.
         await self._knowledge.stop()
         await asyncio.gather(*self._chores, return_exceptions=True)
-        with contextlib.suppress(QueueError):
-            await self._sampler.flush()
+        await self._publishing.stop()
         if self._http is not None:
             await self._http.stop()
         if self._has_started:

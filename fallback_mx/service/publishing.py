@@ -6,11 +6,17 @@ without its agreement. The log says which.
 
 from __future__ import annotations
 
+import contextlib
 from zoneinfo import ZoneInfo
 
 from fallback_mx import maillog
 from fallback_mx.config import Config, Primary
 from fallback_mx.config_customers import Customer as Told
+from fallback_mx.outages.log import OutageLog
+from fallback_mx.published.past import Windows, no_windows
+from fallback_mx.published.publication import Publication
+from fallback_mx.published.sampler import Sampler
+from fallback_mx.published.samples import SampleBook
 from fallback_mx.published.terms import Listed, Terms, title
 from fallback_mx.published.tokens import ADVICE, read_tokens
 from fallback_mx.settlement.agreements import load
@@ -18,6 +24,36 @@ from fallback_mx.settlement.business_days import business_days
 from fallback_mx.settlement.month import Contract
 from fallback_mx.sla.claims import Customer
 from fallback_mx.sla.flaws import AgreementError
+from mxqueue import Queue, QueueError
+from mxqueue.model import utc_now
+
+
+class Publishing:
+    """What is published, and the samples that it wants. `windows` is the record of maintenance."""
+
+    def __init__(self, config: Config, queue: Queue, log: OutageLog, windows: Windows = no_windows) -> None:
+        self._sampler = Sampler(
+            queue.count,
+            SampleBook(queue.writer.submit, queue.read),
+            lambda: [primary.name for primary in self.publication.terms.primaries],
+            lambda error: maillog.trouble("samples", str(error), error.advice),
+            utc_now,
+        )
+        self.publication = Publication(queue, log, lambda: self._sampler.latest, windows)
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Other terms hold from now on."""
+        self.publication.terms = terms_of(config)
+
+    async def run(self) -> None:
+        """Take samples; never returns."""
+        await self._sampler.run()
+
+    async def stop(self) -> None:
+        """Write the sample in hand, where the database takes it."""
+        with contextlib.suppress(QueueError):
+            await self._sampler.flush()
 
 
 def terms_of(config: Config) -> Terms:

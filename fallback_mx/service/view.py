@@ -25,7 +25,8 @@ from mxqueue.model import utc_now
 
 
 class ServiceView:
-    """`live` gives what is known of each primary now, `gaps` its longest time between two looks."""
+    """`live` gives what is known of each primary now, `gaps` its longest time between two looks, `is_cut_off`
+    says whether our own network is gone."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class ServiceView:
         live: Callable[[], Mapping[str, Live]],
         gaps: Callable[[], Mapping[str, timedelta]],
         publication: Publication,
+        is_cut_off: Callable[[], bool] = lambda: False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._queue = queue
@@ -46,6 +48,7 @@ class ServiceView:
         self._live = live
         self._gaps = gaps
         self._publication = publication
+        self._is_cut_off = is_cut_off
         self._clock = clock
 
     @property
@@ -88,6 +91,8 @@ class ServiceView:
             counts=counts,
             drains={name: each.drain for name, each in live.items()},
             orders={name: each.orders for name, each in live.items()},
+            watched={name: each.watching for name, each in live.items()},
+            is_cut_off=self._is_cut_off(),
         )
 
     async def status(self) -> dict[str, Any]:

@@ -60,13 +60,12 @@ def outages(month: Month) -> tuple[Explained, ...]:
 def taken_out(month: Month) -> tuple[Piece, ...]:
     """All time of the month that is neither up nor down, in order, and why."""
     division = month.settlement.division
-    return tuple(
-        sorted(
-            [*_maintenance(month.settlement, division.maintenance), *_excluded(month.settlement, division.excluded)]
-            + [Piece(each, Kind.UNKNOWN, "nobody watched") for each in division.unknown],
-            key=lambda piece: piece.interval,
-        )
-    )
+    pieces = [
+        *_maintenance(month.settlement, division.maintenance),
+        *_excluded(month.settlement, division.excluded),
+        *_unknown(month, division.unknown),
+    ]
+    return tuple(sorted(pieces, key=lambda piece: piece.interval))
 
 
 def arithmetic(month: Month) -> Iterator[tuple[str, str]]:
@@ -145,7 +144,7 @@ def _pieces(month: Month, span: Span) -> Iterator[Piece]:
     pieces = [
         *_maintenance(settlement, intersection(inside, division.maintenance)),
         *_excluded(settlement, intersection(inside, division.excluded)),
-        *(Piece(each, Kind.UNKNOWN, "nobody watched") for each in intersection(inside, division.unknown)),
+        *_unknown(month, intersection(inside, division.unknown)),
         *(Piece(each, Kind.UNREPORTED, _unreported(month, span)) for each in intersection(inside, unreported)),
         *(Piece(each, Kind.COUNTED, cause(span)) for each in intersection(inside, settlement.counted)),
         *(Piece(each, Kind.SEEN_UP, "another node saw it up") for each in intersection(inside, division.up)),
@@ -156,6 +155,12 @@ def _pieces(month: Month, span: Span) -> Iterator[Piece]:
 def _unreported(month: Month, span: Span) -> str:
     until = deadline(span.interval, month.contract.agreement.report_within_days, month.contract.customer.zone)
     return "nobody has reported it" if until is None else f"nobody reported it before {moment(until)}"
+
+
+def _unknown(month: Month, pieces: IntervalSet) -> Iterator[Piece]:
+    for piece in pieces:
+        reasons = (reason.why for reason in month.record.unwatched if meet(reason.interval, piece))
+        yield Piece(piece, Kind.UNKNOWN, "; ".join(dict.fromkeys(reasons)) or "nobody watched")
 
 
 def _maintenance(settlement: Settlement, pieces: IntervalSet) -> Iterator[Piece]:

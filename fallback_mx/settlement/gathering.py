@@ -17,6 +17,7 @@ from fallback_mx.settlement.book import SettlementBook
 from fallback_mx.settlement.entries import ClaimEntry, ReportEntry
 from fallback_mx.sla.exclusions import Annotation
 from fallback_mx.sla.intervals import Interval, IntervalSet, intersection, union
+from fallback_mx.sla.maintenance import Reason
 from fallback_mx.sla.settling import History
 from fallback_mx.sla.windows import Window
 
@@ -30,11 +31,15 @@ _SILENCE = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is on record of one primary: `history` is what settling takes, the rest what it is explained with."""
+    """What is on record of one primary: `history` is what settling takes, the rest what it is explained with.
+
+    `unwatched` says of times why nobody watched, as far as anybody knows.
+    """
 
     primary: str
     history: History
     spans: tuple[Span, ...] = ()
+    unwatched: tuple[Reason, ...] = ()
     reports: tuple[ReportEntry, ...] = ()
     claims: tuple[ClaimEntry, ...] = ()
 
@@ -46,10 +51,12 @@ def records(
     period: Interval,
     now: datetime,
     windows: Mapping[str, Sequence[Window]] | None = None,
+    unwatched: Mapping[str, Sequence[Reason]] | None = None,
 ) -> dict[str, Record]:
     """The record of each of these primaries, as far as it may matter for `period`.
 
-    `windows` are the maintenance of each; those that touch one in the period are wanted too.
+    `windows` are the maintenance of each; those that touch one in the period are wanted too. `unwatched` says why
+    nobody watched; it explains and decides nothing.
     """
     since = period.start - BEFORE
     watched = Interval(since, max(now, period.end))
@@ -67,6 +74,7 @@ def records(
             watches.get(name, ()),
             now,
             tuple((windows or {}).get(name, ())),
+            tuple((unwatched or {}).get(name, ())),
             tuple(annotations[name]),
             tuple(reports[name]),
             tuple(claims[name]),
@@ -89,6 +97,7 @@ def _record(
     watches: Sequence[Watch],
     now: datetime,
     windows: tuple[Window, ...],
+    unwatched: tuple[Reason, ...],
     annotations: tuple[Annotation, ...],
     reports: tuple[ReportEntry, ...],
     claims: tuple[ClaimEntry, ...],
@@ -107,7 +116,7 @@ def _record(
         annotations,
         (*(entry.report for entry in reports), *(entry.claim.as_report for entry in claims)),
     )
-    return Record(name, history, confirmed, reports, claims)
+    return Record(name, history, confirmed, unwatched, reports, claims)
 
 
 def _down(confirmed: Sequence[Span], node: str, watched: IntervalSet) -> IntervalSet:

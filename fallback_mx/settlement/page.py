@@ -21,7 +21,7 @@ from fallback_mx.sla.ladder import shown
 class NoPdf(Exception):
     """PDF was asked for and nothing is installed that makes it."""
 
-    advice = "pip install 'fallback-mx[pdf]', or ask for html and print that."
+    advice = "pip install 'fallback-mx[pdf]' (it draws with the system's pango), or ask for html and print that."
 
 
 def html(months: Sequence[Month], made_at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""FAULTS rows 24, 46 and 48: whatever a monitor left on record, it adds up, and claims nothing that nobody saw."""
+"""FAULTS 24, 46 and 48: whatever a monitor left on record, it adds up, and claims nothing that nobody saw."""
 
 from __future__ import annotations
 

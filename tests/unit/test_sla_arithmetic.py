@@ -1,5 +1,5 @@
 """The arithmetic of a settlement, held against a count that knows no intervals: every second, and every moment at which
-anything begins or ends."""
+anything begins or ends. FAULTS 47 and 48."""
 
 from __future__ import annotations
 
@@ -257,3 +257,10 @@ def test_less_known_never_means_more_counted(month_and_history: tuple[Interval, 
     blind = divide(month, down=history.outages).parts
     assert blind == Parts(unknown=month.length)
     assert known.down <= sum((outage.length for outage in union(history.outages)), timedelta(0))
+
+
+def test_a_weekly_window_as_long_as_a_week_leaves_no_time() -> None:
+    agreement = replace(KERIO, longest_maintenance=timedelta(days=7), weekly=(Weekly("here", 3, time(23, 30)),))
+    for day in range(8):
+        period = Interval(START + timedelta(days=day), START + timedelta(days=day, hours=1))
+        assert settled(agreement, period, History()).division.parts == Parts(maintenance=period.length)
