@@ -19,7 +19,7 @@ from fallback_mx.settlement.book import SettlementBook
 from fallback_mx.settlement.gathering import Record, records
 from fallback_mx.settlement.month import Contract, settled
 from fallback_mx.sla.days import midnight
-from fallback_mx.sla.intervals import Interval, IntervalSet, total, within
+from fallback_mx.sla.intervals import Interval, IntervalSet, within
 from fallback_mx.sla.maintenance import maintenance
 from fallback_mx.sla.parts import Division, Parts, divide
 from fallback_mx.sla.settling import settle
@@ -124,8 +124,9 @@ def days(division: Division) -> Iterator[Day]:
 
 
 def _within(pieces: IntervalSet, start: datetime, end: datetime) -> timedelta:
-    touching = within(pieces, Interval(start, end))
-    return total(Interval(max(piece.start, start), min(piece.end, end)) for piece in touching)
+    """How long these are together between the two. They do not overlap."""
+    lengths = (min(piece.end, end) - max(piece.start, start) for piece in within(pieces, Interval(start, end)))
+    return sum(lengths, timedelta(0))
 
 
 def upcoming(contract: Contract | None, windows: Sequence[Window], now: datetime) -> tuple[Maintenance, ...]:

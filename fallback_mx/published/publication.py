@@ -1,12 +1,14 @@
 """What a running service has to tell: the status, the record of 90 days, and a day of samples, read together.
 
 The record is read again when a primary's state has changed, otherwise every ten seconds: of 90 days not much more
-happens in between. The reading blocks and belongs into a thread. Raises QueueError.
+happens in between. One that takes long to read is good for longer, so that a page takes a small part of the time there
+is. The reading blocks and belongs into a thread. Raises QueueError.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,12 +33,13 @@ class _Read:
     """The past as it was read: when, on what terms, and how the primaries were."""
 
     at: datetime
+    good_for: timedelta
     terms: Terms
     states: Mapping[str, State]
     past: Mapping[str, Past]
 
     def holds(self, now: datetime, terms: Terms, states: Mapping[str, State]) -> bool:
-        is_fresh = self.at <= now < self.at + PAST_IS_GOOD_FOR
+        is_fresh = self.at <= now < self.at + self.good_for
         return is_fresh and self.terms is terms and self.states == states
 
 
@@ -72,6 +75,8 @@ class Publication:
         with self._lock:
             terms = self.terms
             if self._read is None or not self._read.holds(now, terms, states):
+                began = time.monotonic()
                 past = read_past(self._log, self._settlements, self._windows, terms.primaries, now)
-                self._read = _Read(now, terms, states, past)
+                took = timedelta(seconds=time.monotonic() - began)
+                self._read = _Read(now, max(PAST_IS_GOOD_FOR, 20 * took), terms, states, past)
             return self._read.past

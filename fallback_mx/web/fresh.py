@@ -13,10 +13,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long an answer of the service is good for, and how long one is waited for."""
+    """How long an answer of the service is good for, and how long one is waited for.
+
+    `rest` times as long as an answer took it is good in any case: whoever asks, no more than a part of the time goes
+    into answering. 0 is for answers that must not be old.
+    """
 
     fresh_seconds: float = 1.0
     answer_seconds: float = 5.0
+    rest: float = 0.0
 
 
 UNHURRIED = Pace()
@@ -33,15 +38,19 @@ class Fresh(Generic[T]):
         self._pace = pace
         self._answer: asyncio.Task[T] | None = None
         self._asked_at = 0.0
+        self._good_for = pace.fresh_seconds
 
     async def get(self) -> T:
         now = time.monotonic()
-        if self._answer is None or (self._answer.done() and now - self._asked_at >= self._pace.fresh_seconds):
+        if self._answer is None or (self._answer.done() and now - self._asked_at >= self._good_for):
             self._asked_at = now
             self._answer = asyncio.ensure_future(self._bounded())
         # A client that goes away must not take the answer from the others.
         return await asyncio.shield(self._answer)
 
     async def _bounded(self) -> T:
+        began, self._good_for = time.monotonic(), self._pace.fresh_seconds
         async with asyncio.timeout(self._pace.answer_seconds):
-            return await self._ask()
+            answer = await self._ask()
+        self._good_for = max(self._pace.fresh_seconds, self._pace.rest * (time.monotonic() - began))
+        return answer

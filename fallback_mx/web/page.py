@@ -22,6 +22,9 @@ from fallback_mx.web import bars, plot
 from fallback_mx.web.badge import WORDS
 
 OUTAGES = 30
+TROUBLED = 15
+# What a pointer is told over a day stands in the list below it as well: on a page of many primaries there alone.
+HINTED = 10
 LEGEND = (
     (Mark.UP, "up"),
     (Mark.DOWN, "down (hangs below the line)"),
@@ -60,6 +63,8 @@ def page(facts: Facts, root: str, feed: str) -> bytes:
         hourly=list(plot.hourly(facts.samples)),
         legend=LEGEND,
         most_outages=OUTAGES,
+        most_troubled=TROUBLED,
+        with_hints=len(facts.primaries) <= HINTED,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 from tests.e2e.test_outage import content, is_in, send
@@ -63,6 +65,19 @@ def test_a_token_that_is_taken_out_closes_its_page_at_the_next_reload(tmp_path: 
         assert relay.http(f"/status/{FIRST}")[0] == 403
         assert "line 2: the token is too short" in relay.log_file.read_text()
         assert SECOND not in relay.log_file.read_text()
+
+
+def test_mail_is_taken_while_a_crowd_hangs_at_the_page() -> None:
+    with FakePrimary() as fake, Relay(primary(fake.port)) as relay, contextlib.ExitStack() as crowd:
+        is_in(relay, "up")
+        fake.go_away()
+        is_in(relay, "down")
+        for _ in range(150):
+            client = crowd.enter_context(socket.create_connection(("127.0.0.1", relay.http_port), timeout=30))
+            client.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n")
+        assert relay.http("/livez") == (200, "ok\n")
+        (reply,) = send(relay, content(1))
+        assert reply.startswith("250 ")
 
 
 def test_without_its_file_of_tokens_the_service_starts_and_says_so(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fallback_mx.web.app import Check, make_app
-from fallback_mx.web.fresh import Pace
+from fallback_mx.web.fresh import Fresh, Pace
 from fallback_mx.web.metrics import Metrics
 from fallback_mx.web.server import HttpListenError, HttpServer
 from mxqueue import QueueUnavailable, RecipientState, RouteCount
@@ -112,6 +112,23 @@ def test_an_answer_is_asked_for_again_when_it_has_grown_old() -> None:
         assert face.request("/readyz")[0] == 200
         face.house.checks = [Check("database", False)]
         assert face.request("/readyz")[0] == 503
+
+
+def test_an_answer_that_took_long_is_good_for_longer_where_it_may_be() -> None:
+    asked = []
+
+    async def ask() -> int:
+        asked.append(1)
+        await asyncio.sleep(0.05)
+        return len(asked)
+
+    async def both(rest: float) -> tuple[int, int]:
+        fresh = Fresh(ask, Pace(fresh_seconds=0.0, rest=rest))
+        return await fresh.get(), await fresh.get()
+
+    assert asyncio.run(both(1000.0)) == (1, 1)
+    asked.clear()
+    assert asyncio.run(both(0.0)) == (1, 2)
 
 
 def test_status_json_is_what_the_service_says_in_ascii(face: Face) -> None:

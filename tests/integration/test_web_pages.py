@@ -418,6 +418,15 @@ def test_a_page_with_all_it_needs_is_smaller_than_100_kb(face: Face) -> None:
     assert whole_page < 100_000
 
 
+def test_a_page_of_many_troubled_primaries_is_smaller_than_100_kb(face: Face) -> None:
+    nights = [f"2026-11-{day:02} 0{hour}:00 > 0{hour}:10" for day in range(1, 24) for hour in (1, 3)]
+    many = [listed(f"connect-{number}", region="cloud/EU") for number in range(10)]
+    told = whole([(one, Primary(one.name, State.UP, NOW), record(one.name, nights, nights)) for one in many])
+    tell(face, Told(Terms(True, False, tuple(many)), told))
+    assert len(face.request("/status")[2]) < 90_000
+    assert "and 8 earlier days" in text(face)
+
+
 def test_everything_a_page_asks_for_is_here(face: Face) -> None:
     for path in ("/status", f"/status/{TOKEN}", "/status/wrong"):
         body = face.request(path)[2].decode()
