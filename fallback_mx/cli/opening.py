@@ -37,6 +37,7 @@ def opened(*also: Migrations) -> Iterator[tuple[Queue, Config]]:
 
 def migrations() -> tuple[Migrations, ...]:
     """Every set of tables that this program keeps in the database."""
+    from fallback_mx.maintenance import schema as maintenance
     from fallback_mx.orders import schema as orders
     from fallback_mx.outages import schema as outages
     from fallback_mx.published import schema as published
@@ -44,8 +45,8 @@ def migrations() -> tuple[Migrations, ...]:
     from fallback_mx.settlement import schema as settlement
     from mxqueue.migrate import QUEUE
 
-    sets = (outages, recipients, orders, settlement, published)
-    return (QUEUE, *(each.MIGRATIONS for each in sets))
+    ours = (outages, recipients, orders, settlement, maintenance, published)
+    return (QUEUE, *(one.MIGRATIONS for one in ours))
 
 
 def walk(queue: Queue, wanted: Filter) -> Iterator[Message]:

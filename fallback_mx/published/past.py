@@ -142,5 +142,6 @@ def upcoming(contract: Contract | None, windows: Sequence[Window], now: datetime
         for interval, why, since in sorted(found)
         if interval.end > now
     ]
-    on, coming = [one for one in known if one.is_on], [one for one in known if not one.is_on]
-    return (*on[:1], *coming[:1])
+    # Of several that are on, the last to end.
+    on = sorted((one for one in known if one.is_on), key=lambda one: one.interval.end)
+    return (*on[-1:], *[one for one in known if not one.is_on][:1])

@@ -60,7 +60,8 @@ def facts(whole: Whole, terms: Terms, customer: str | None) -> Facts:
 
 def _sentence(status: Status) -> str:
     """Without how deliveries go in detail: what is told of each primary has that, in plainer words."""
-    return sentence(replace(status, primaries=tuple(replace(one, drain=None) for one in status.primaries)))
+    # The reason of a maintenance is in it, which somebody wrote.
+    return visible(sentence(replace(status, primaries=tuple(replace(one, drain=None) for one in status.primaries))))
 
 
 def _primary(seen: Seen, past: Past, samples: Slots, now: datetime) -> Primary:

@@ -7,13 +7,15 @@ without its agreement. The log says which.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from fallback_mx import maillog
 from fallback_mx.config import Config, Primary
 from fallback_mx.config_customers import Customer as Told
+from fallback_mx.maintenance.book import MaintenanceBook
+from fallback_mx.maintenance.windows import settled_windows
 from fallback_mx.outages.log import OutageLog
-from fallback_mx.published.past import Windows, no_windows
 from fallback_mx.published.publication import Publication
 from fallback_mx.published.sampler import Sampler
 from fallback_mx.published.samples import SampleBook
@@ -24,14 +26,17 @@ from fallback_mx.settlement.business_days import business_days
 from fallback_mx.settlement.month import Contract
 from fallback_mx.sla.claims import Customer
 from fallback_mx.sla.flaws import AgreementError
+from fallback_mx.sla.intervals import Interval
+from fallback_mx.sla.windows import Window
 from mxqueue import Queue, QueueError
 from mxqueue.model import utc_now
 
 
 class Publishing:
-    """What is published, and the samples that it wants. `windows` is the record of maintenance."""
+    """What is published, and the samples that it wants."""
 
-    def __init__(self, config: Config, queue: Queue, log: OutageLog, windows: Windows = no_windows) -> None:
+    def __init__(self, config: Config, queue: Queue, log: OutageLog) -> None:
+        self._maintenance = MaintenanceBook(queue.writer.submit, queue.read)
         self._sampler = Sampler(
             queue.count,
             SampleBook(queue.writer.submit, queue.read),
@@ -39,8 +44,11 @@ class Publishing:
             lambda error: maillog.trouble("samples", str(error), error.advice),
             utc_now,
         )
-        self.publication = Publication(queue, log, lambda: self._sampler.latest, windows)
+        self.publication = Publication(queue, log, lambda: self._sampler.latest, self._windows)
         self.configure(config)
+
+    def _windows(self, primaries: Sequence[str], period: Interval) -> Mapping[str, Sequence[Window]]:
+        return settled_windows(self._maintenance.entries().result(), primaries, period)
 
     def configure(self, config: Config) -> None:
         """Other terms hold from now on."""

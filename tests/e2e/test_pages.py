@@ -67,6 +67,17 @@ def test_a_token_that_is_taken_out_closes_its_page_at_the_next_reload(tmp_path: 
         assert SECOND not in relay.log_file.read_text()
 
 
+def test_maintenance_that_was_announced_is_told_within_seconds_and_its_author_is_not() -> None:
+    with FakePrimary() as fake, Relay(primary(fake.port)) as relay:
+        is_in(relay, "up")
+        page(relay)
+        relay.cli("maintenance", "add", "main", "--start", "now", "--for", "2h", "--reason", "new \x1b[2J disks")
+        says(relay, "main is under maintenance for 1 h 59 min more (new \\x1b[2J disks)")
+        says(relay, "<dt>Maintenance</dt><dd>Now, until")
+        says(relay, "Maintenance of main", "/feed.atom")
+        assert os.environ.get("USER", "root") not in page(relay)
+
+
 def test_mail_is_taken_while_a_crowd_hangs_at_the_page() -> None:
     with FakePrimary() as fake, Relay(primary(fake.port)) as relay, contextlib.ExitStack() as crowd:
         is_in(relay, "up")
