@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "monitor": {"mxqueue", "outages", "rules"},
     "status": {"maintenance", "mxqueue", "orders", "outages", "rules", "sla"},
     "sentence": {"maintenance", "rules", "sla", "status"},
-    "web": {"mxqueue", "rules", "sla"},
+    "published": {"mxqueue", "orders", "outages", "rules", "sentence", "settlement", "sla", "status"},
+    "web": {"mxqueue", "published", "rules", "sla"},
     "accepting": {"mxqueue", "rules", "smtp"},
     "rescue": {"mxqueue", "smtp"},
     "bounces": {"mxqueue", "rules"},
@@ -48,10 +49,12 @@ MAY_IMPORT = {
     "blueprint": {"doctor", "smtp"},
     "doctor": {"bounces", "mxqueue", "recipients", "rules", "smtp"},
     "service": {"accepting", "bounces", "config", "maintenance", "monitor", "mxqueue", "orders", "outages",
-                "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp", "status", "web"},
+                "published", "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp", "status",
+                "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
     "cli": {"billing", "blueprint", "bounces", "config", "demo", "doctor", "maintenance", "mxqueue", "orders",
-            "outages", "recipients", "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp", "status"},
+            "outages", "published", "recipients", "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp",
+            "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
@@ -161,8 +164,9 @@ def test_aiosmtplib_is_known_to_the_smtp_part_alone():
 
 
 def test_sql_is_known_to_the_queue_and_the_records_beside_it_and_the_check_of_its_url():
+    records = {"maintenance", "orders", "outages", "published", "recipients", "settlement"}
     parts = {part_of(module) for module in importers_of("sqlalchemy")}
-    assert parts <= {"maintenance", "mxqueue", "orders", "outages", "recipients", "settlement", "config", "cli"}
+    assert parts <= {"mxqueue", *records, "config", "cli"}
 
 
 @pytest.mark.parametrize("library", ["dateutil", "icalendar"])
