@@ -28,12 +28,11 @@ class ContentReader:
         self._write = write
         # The two octets before what is not yet handed on stay in front: the line end that a dot needs to be stuffing.
         # The content begins as if behind a line end, so that a lone dot at once is its end.
-        self._pending = bytearray(b"\r\n")
+        self._pending = b"\r\n"
 
-    def feed(self, octets: bytes | bytearray) -> bytes | None:
+    def feed(self, octets: bytes) -> bytes | None:
         """Take these octets; what stood behind the end of data once it has come, else None. Raises Untrusted."""
-        pending = self._pending
-        pending += octets
+        pending = self._pending + octets
         # Most of a large message has no dot at all (base64): one octet is looked for fifty times as fast as three.
         end, dots = pending.find(_DOT) if b"." in pending else -1, 0
         while end >= 0 and pending[end + 3 : end + 5] != b"\r\n":
@@ -41,12 +40,13 @@ class ContentReader:
             # One look for both, the end and stuffing; where there is a great deal of stuffing, one for the end alone.
             end = pending.find(_DOT, end + 3) if dots < MANY_DOTS else pending.find(END, end + 3)
         if end >= 0:
-            self._write(_plain(bytes(pending[: end + 2]), is_stuffed=dots > 0))
-            return bytes(pending[end + len(END) :])
+            self._write(_plain(pending[: end + 2], is_stuffed=dots > 0))
+            return pending[end + len(END) :]
         cut = len(pending) - len(END) + 1
         if cut > 2:
-            self._write(_plain(bytes(pending[:cut]), is_stuffed=dots > 0))
-            del pending[: cut - 2]
+            self._write(_plain(pending[:cut], is_stuffed=dots > 0))
+            pending = pending[cut - 2 :]
+        self._pending = pending
         return None
 
 
