@@ -23,6 +23,7 @@ READ_OCTETS = 256 * 1024
 FINISH_SECONDS = 2.0
 MOST_DESCRIPTORS = 64  # in one read
 MOST_PIECES = 500  # in one write: the kernel takes 1,024
+_CUT = int(socket.MSG_CTRUNC)
 _INT_SIZE = array.array("i").itemsize
 _HEAD = struct.Struct("=IBI")
 _LENGTH_OCTETS = 4
@@ -145,7 +146,7 @@ class Channel:
                 rights = array.array("i")
                 rights.frombytes(data[: len(data) - len(data) % _INT_SIZE])
                 self._descriptors.extend(rights)
-        if flags & socket.MSG_CTRUNC:
+        if flags & _CUT:
             # A read ends with the piece that brought a descriptor: there is one at most, and we could not have it.
             self._descriptors.append(None)
         if count == 0:

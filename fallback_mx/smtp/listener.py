@@ -106,6 +106,7 @@ class Listener:
         settings = self.settings
         names = {route.name for route in settings.routes.values()}
         # What is too large for one primary may be right for another: for whom a message is shows at RCPT.
+        self.greeting = f"220 {settings.hostname} ESMTP Fallback MX\r\n".encode("ascii", "replace")
         self.largest = max((self.size_limit(name) for name in names), default=settings.max_message_size)
         self._ehlo_tls = offer.ehlo_reply(settings, self.largest)
         self._ehlo_clear = offer.with_line(self._ehlo_tls, offer.STARTTLS) if settings.tls_context else self._ehlo_tls

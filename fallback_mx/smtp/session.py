@@ -60,7 +60,7 @@ class Session(Reception):
             self.greet()
 
     def greet(self) -> None:
-        self.say(f"220 {self.listener.settings.hostname} ESMTP Fallback MX")
+        self.say_raw(self.listener.greeting)
 
     def spoke_early(self, reply: str) -> None:
         self.listener.events.session_limit(self.client_address, "early_talker")

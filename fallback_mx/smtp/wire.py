@@ -220,12 +220,11 @@ class Wire(SMTP, Hearer):
     def _read_command(self) -> bool:
         """Obey the first line of the input; False if there is none yet."""
         octets = self._input
-        end = octets.find(b"\n")
-        if end > COMMAND_LIMIT or (end < 0 and len(octets) > COMMAND_LIMIT):
-            self.say("500 5.5.2 Line too long")
-            self.leave(mid_stream=True)
-            return False
+        end = octets.find(b"\n", 0, COMMAND_LIMIT + 1)
         if end < 0:
+            if len(octets) > COMMAND_LIMIT:
+                self.say("500 5.5.2 Line too long")
+                self.leave(mid_stream=True)
             return False
         line = octets[: end + 1]
         # The only CR is in front of the LF.

@@ -7,10 +7,10 @@ library, which took a tenth of the time that accepting a message takes.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 
 from mxqueue.model import EPOCH
 
@@ -28,6 +28,7 @@ class Ids:
         self._clock = clock
         self._lock = threading.Lock()
         self._last = 0
+        self._random = Random()  # noqa: S311  # an id is to be nobody else's; it need not be hard to guess
 
     def new(self) -> str:
         milliseconds = _milliseconds(self._clock())
@@ -36,7 +37,7 @@ class Ids:
                 self._last += 1
             else:
                 # The upper half of the randomness is left for counting: it never runs over into the milliseconds.
-                self._last = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
+                self._last = milliseconds << _RANDOM_BITS | self._random.getrandbits(_RANDOM_BITS - 1)
             value = self._last
         return _text(value)
 
