@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +29,12 @@ def on_terminal() -> bool:
 def say(text: str) -> None:
     """One line of prose on standard output."""
     click.echo(visible(text))
+
+
+def called(file: IO[bytes]) -> str:
+    """What a file that was opened is called in a message; standard input may have no name."""
+    name = getattr(file, "name", "")
+    return name if isinstance(name, str) and name else "<stdin>"
 
 
 def print_json(value: object) -> None:
