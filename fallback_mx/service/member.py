@@ -28,7 +28,7 @@ from fallback_mx.accepting.words import (
 )
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.crowd import forget
-from mxqueue import BytesContent, FileContent, QueueUnavailable
+from mxqueue import BytesContent, Envelope, FileContent, QueueUnavailable
 
 if TYPE_CHECKING:
     from fallback_mx.service.crew import Crew
@@ -184,9 +184,10 @@ class Member:
         self._crew.look_up(question, then)
 
     def _accept(self, message: Message, descriptor: int | None) -> None:
-        number, envelopes, size, digest, octets = message
+        number, carried, size, digest, octets = message
+        envelopes = [Envelope._make(one) for one in carried]
         channel = self._channel
-        if octets is not None:
+        if isinstance(octets, bytes):
             self._crew.commits.accept(
                 envelopes, BytesContent(octets, digest), lambda error: self._answer(channel, number, error)
             )

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
+from mxqueue import driver
 from mxqueue.causes import READ_ONLY_STATES
 from mxqueue.errors import AlreadyServed, NoQueue, QueueError, QueueUnavailable, UnsafeSQLite
 
@@ -190,7 +191,7 @@ def _configure_sqlite(engine: Engine, *, writes: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver.execute(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _configure_postgresql(engine: Engine) -> None:

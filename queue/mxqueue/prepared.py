@@ -15,6 +15,8 @@ from sqlalchemy import BindParameter, Connection, CursorResult, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import iterate
 
+from mxqueue import driver
+
 Values = tuple[object, ...]
 
 
@@ -34,7 +36,10 @@ class Prepared:
         if not rows:
             return
         sql, is_positional = self._sql(connection)
-        connection.exec_driver_sql(sql, list(rows) if is_positional else [self._named(row) for row in rows])
+        if is_positional:
+            driver.execute_many(connection, sql, rows)
+        else:
+            connection.exec_driver_sql(sql, [self._named(row) for row in rows])
 
     def one(self, connection: Connection, *values: object) -> CursorResult[*tuple[Any, ...]]:
         """Once, with these values. Rows of the result have what the driver makes of it."""

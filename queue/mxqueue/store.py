@@ -57,6 +57,15 @@ class Queue(Access):
         work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
         return self.writer.submit_bulk(intake.accept, work, content.size * len(ids))
 
+    def accept_then(
+        self, envelopes: Sequence[Envelope], content: Content, then: Callable[[BaseException | None], None]
+    ) -> None:
+        """As `accept`, for envelopes that have their ids: `then` is called on the writer's thread once that is done,
+        with what went wrong or None. It must not raise, and is to be brief: the others wait meanwhile."""
+        ids = tuple([envelope.id for envelope in envelopes])
+        work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
+        self.writer.submit_bulk_then(intake.accept, work, content.size * len(ids), then)
+
     def take_over(
         self,
         envelopes: Sequence[Envelope],
