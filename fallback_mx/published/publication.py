@@ -26,6 +26,7 @@ from fallback_mx.status import Live
 from mxqueue import Queue
 
 PAST_IS_GOOD_FOR = timedelta(seconds=10)
+AT_MOST = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +79,5 @@ class Publication:
                 began = time.monotonic()
                 past = read_past(self._log, self._settlements, self._windows, terms.primaries, now)
                 took = timedelta(seconds=time.monotonic() - began)
-                self._read = _Read(now, max(PAST_IS_GOOD_FOR, 20 * took), terms, states, past)
+                self._read = _Read(now, max(PAST_IS_GOOD_FOR, min(20 * took, AT_MOST)), terms, states, past)
             return self._read.past

@@ -15,13 +15,14 @@ T = TypeVar("T")
 class Pace:
     """How long an answer of the service is good for, and how long one is waited for.
 
-    `rest` times as long as an answer took it is good in any case: whoever asks, no more than a part of the time goes
-    into answering. 0 is for answers that must not be old.
+    `rest` times as long as an answer took it is good in any case, but no longer than `longest_seconds`: whoever asks, no
+    more than a part of the time goes into answering. 0 is for answers that must not be old.
     """
 
     fresh_seconds: float = 1.0
     answer_seconds: float = 5.0
     rest: float = 0.0
+    longest_seconds: float = 5.0
 
 
 UNHURRIED = Pace()
@@ -52,5 +53,6 @@ class Fresh(Generic[T]):
         began, self._good_for = time.monotonic(), self._pace.fresh_seconds
         async with asyncio.timeout(self._pace.answer_seconds):
             answer = await self._ask()
-        self._good_for = max(self._pace.fresh_seconds, self._pace.rest * (time.monotonic() - began))
+        earned = self._pace.rest * (time.monotonic() - began)
+        self._good_for = max(self._pace.fresh_seconds, min(earned, self._pace.longest_seconds))
         return answer

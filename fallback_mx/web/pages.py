@@ -31,7 +31,7 @@ from mxqueue.errors import QueueError
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-# A database of a hundred primaries takes a second to tell of them: then it is asked every ten.
+# A database of a hundred primaries may take a second to tell of them: then it is asked less often.
 REST = 10.0
 # Whoever stands between us and the crowd may keep it as long as we do.
 _SHORTLY = "public, max-age=1"
@@ -73,8 +73,9 @@ class Pages:
         self._ready = ready
         self._pace = pace
         # A page is made of facts, which are made of the whole: together they are not to be older than one of them.
-        self._parts = replace(pace, fresh_seconds=pace.fresh_seconds / 3, rest=REST)
-        self._whole = Fresh(publisher.whole, self._parts)
+        self._parts = replace(pace, fresh_seconds=pace.fresh_seconds / 3)
+        # To read it is what costs; a page that was slow to be made for once is not to be old for that.
+        self._whole = Fresh(publisher.whole, replace(self._parts, rest=REST))
         self._known: dict[str | None, Fresh[Facts]] = {}
         self._made: dict[str, Fresh[bytes]] = {}
 
@@ -178,7 +179,7 @@ class Pages:
         async def ask() -> bytes:
             return await asyncio.to_thread(render, await self._facts(customer))
 
-        return self._made.setdefault(what, Fresh(ask, replace(self._pace, rest=REST)))
+        return self._made.setdefault(what, Fresh(ask, self._pace))
 
     @staticmethod
     async def _answer(media_type: str, kept: str, root: str, made: Fresh[bytes]) -> Response:

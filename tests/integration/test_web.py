@@ -122,13 +122,15 @@ def test_an_answer_that_took_long_is_good_for_longer_where_it_may_be() -> None:
         await asyncio.sleep(0.05)
         return len(asked)
 
-    async def both(rest: float) -> tuple[int, int]:
-        fresh = Fresh(ask, Pace(fresh_seconds=0.0, rest=rest))
+    async def both(rest: float, longest_seconds: float = 60.0) -> tuple[int, int]:
+        fresh = Fresh(ask, Pace(fresh_seconds=0.0, rest=rest, longest_seconds=longest_seconds))
         return await fresh.get(), await fresh.get()
 
     assert asyncio.run(both(1000.0)) == (1, 1)
     asked.clear()
     assert asyncio.run(both(0.0)) == (1, 2)
+    asked.clear()
+    assert asyncio.run(both(1000.0, longest_seconds=0.0)) == (1, 2)
 
 
 def test_status_json_is_what_the_service_says_in_ascii(face: Face) -> None:
