@@ -15,8 +15,8 @@ T = TypeVar("T")
 class Pace:
     """How long an answer of the service is good for, and how long one is waited for.
 
-    `rest` times as long as an answer took it is good in any case, but no longer than `longest_seconds`: whoever asks, no
-    more than a part of the time goes into answering. 0 is for answers that must not be old.
+    `rest` times as long as an answer took it is good in any case, but no longer than `longest_seconds`: whoever asks,
+    no more than a part of the time goes into answering. 0 is for answers that must not be old.
     """
 
     fresh_seconds: float = 1.0
