@@ -38,8 +38,9 @@ class RecordedEvents:
     def named(self, name: str) -> list[dict[str, Any]]:
         return [details for told, details in self.told if told == name]
 
-    def delivered(self, message: Message, recipient: Recipient, reply: str) -> None:
-        self.told.append(("delivered", {"id": message.id, "to": recipient.forward_path, "reply": reply}))
+    def delivered(self, taken: Sequence[Taken]) -> None:
+        for message, recipient, reply in taken:
+            self.told.append(("delivered", {"id": message.id, "to": recipient.forward_path, "reply": reply}))
 
     def deferred(
         self,
