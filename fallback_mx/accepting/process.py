@@ -20,7 +20,7 @@ from typing import Any
 import uvloop
 
 from fallback_mx import garbage, maillog
-from fallback_mx.accepting.channel import Channel
+from fallback_mx.workers.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
 from fallback_mx.accepting.inquirer import Inquirer, Notebook
 from fallback_mx.accepting.words import (
