@@ -11,14 +11,18 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fallback_mx.redelivery.feed import Feed, Load
+from fallback_mx.redelivery.feed import Feed
 from fallback_mx.redelivery.rate import Rate
+from fallback_mx.redelivery.shelf import Load
 from fallback_mx.redelivery.terms import DrainEvents, Taken
 from fallback_mx.rules.disposition import Disposition
-from mxqueue import Queue
 from mxqueue.errors import QueueError
 from mxqueue.model import Enclosed, Outcome, RecipientState, Settlement
+
+if TYPE_CHECKING:
+    from mxqueue import Queue
 
 RETRY_SECONDS = 1.0
 
@@ -105,8 +109,9 @@ class Settler:
                 break
             except QueueError as error:
                 if not self._is_failing:
+                    self._is_failing = True
                     self._events.trouble(error)
-                self._is_failing = True
+                    self._on_change()
                 await asyncio.sleep(RETRY_SECONDS)
         was_behind = self.is_behind
         self._is_failing = False

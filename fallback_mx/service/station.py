@@ -15,6 +15,7 @@ from datetime import datetime
 
 from fallback_mx import maillog
 from fallback_mx.config import Primary, Server
+from fallback_mx.delivering.words import Way
 from fallback_mx.monitor import Monitor, MonitorSettings
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry, Reporter
@@ -22,6 +23,7 @@ from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.draining import Phase
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.rules.orders import NO_ORDERS, Standing
+from fallback_mx.service.couriers import Couriers
 from fallback_mx.service.etrn import Turn
 from fallback_mx.service.next_hops import Alarms, destination_of, dial_settings
 from fallback_mx.service.orders import Orders
@@ -57,6 +59,7 @@ class Station:
         reporter: Reporter,
         mail_came: Callable[[str], None],
         orders: Orders,
+        couriers: Couriers | None = None,
     ) -> None:
         self.primary = primary
         self._orders = orders
@@ -85,6 +88,8 @@ class Station:
             clock=utc_now,
             chance=random.random,
             reporter=reporter,
+            elsewhere=couriers,
+            way=self._way,
         )
         self.turn = Turn(primary.etrn_from, self._route, self._start_turn, on_state)
         self._watching = asyncio.create_task(self.monitor.run())
@@ -104,6 +109,14 @@ class Station:
 
     async def _connect(self) -> Courier:
         return Courier(*await self._line(self._dial), self._dial.announce, self._doubts)
+
+    async def _way(self) -> Way:
+        """For a courier process."""
+        try:
+            return Way(await self._route.next_hops(), self._dial)
+        except NoConnection as failure:
+            self._alarms.failed(failure)
+            raise
 
     async def _line(self, dial: DialSettings) -> Line:
         try:

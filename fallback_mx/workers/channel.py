@@ -1,4 +1,4 @@
-"""Between the service and one of the processes that work for it: frames over a Unix socket, some with a file descriptor.
+"""Between the service and one of its processes: frames over a Unix socket, some with a file descriptor.
 
 A frame is four octets of length, one that says whether a descriptor comes with it, and a pickled value. Both ends are
 processes of one service, started by it: what arrives is trusted. What is sent in one turn of the event loop goes out

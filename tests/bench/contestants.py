@@ -146,4 +146,3 @@ class Theirs:
 
     def is_empty(self) -> bool:
         return not any(self.postfix.queued())
-

@@ -23,7 +23,7 @@ from tests.fakes.mail import accept, content, envelope
 
 HOLD_LOCK = """
 import sys
-from mxqueue.engine import sqlite_module
+from mxqueue.sqlite import sqlite_module
 connection = sqlite_module().connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fallback_mx.redelivery import Connect, Courier, Drain, DrainSettings, Reporter
+from fallback_mx.redelivery import Connect, Courier, Drain, DrainSettings, Reporter, Taken
 from fallback_mx.rules.health import Observation
 from fallback_mx.smtp.dial import DialSettings, connect
 from fallback_mx.smtp.route import NextHop
