@@ -178,6 +178,9 @@ class Carrier:
 
     def record(self, load: Load, delivery: Delivery, host: str) -> bool:
         """What became of it. Whether all of that is on its way to the record."""
+        if delivery.is_plain and delivery.seconds < self._settings.slow_seconds:
+            self._record_plain(load, delivery)
+            return True
         now = self._clock()
         recovered_at = self._recovered_at()
         since = None if recovered_at is None else now - recovered_at
@@ -210,6 +213,23 @@ class Carrier:
         if failures:
             self._giving_up.take(load, failures)
         return not failures
+
+    def _record_plain(self, load: Load, delivery: Delivery) -> None:
+        """All recipients were taken, as in nearly every delivery: nothing is to be judged."""
+        self._on_served()
+        kept = self._settings.retain_delivered
+        keep_until = self._clock() + kept if kept else None
+        outcomes = {
+            recipient.position: Outcome(RecipientState.DELIVERED, str(reply), keep_until=keep_until)
+            for recipient, reply in zip(load.message.recipients, delivery.results, strict=True)
+        }
+        self._settler.add(Settled(load, outcomes, {}))
+
+    def _on_served(self) -> None:
+        allowed = self._pace.allowed
+        self._pace.on_served(True)
+        if self._pace.allowed > allowed:
+            self._nudge()
 
     def _outcome(
         self, message: Message, recipient: Recipient, result: Result, disposition: Disposition, now: datetime

@@ -24,14 +24,16 @@ from fallback_mx.redelivery.words import (
     Given,
     NotConnected,
     Outcome,
+    Parcel,
     Shut,
     parcel_of,
     unpacked,
 )
 from fallback_mx.rules.disposition import Delivery, Loop, NoConnection
 
-# What waits there for its turn, beside what the connections have in hand: enough for one reading of contents.
-WAITING_THERE = 32
+# What waits there for its turn, beside what the connections have in hand; it is given in pieces of half as many, since
+# the contents of a piece are read together.
+WAITING_THERE = 64
 CUT_SECONDS = 2.0
 
 
@@ -150,7 +152,9 @@ class Post:
         self._is_giving = False
         open_ = sum(each.opened.done() for each in self._delegates.values())
         room = WAITING_THERE + 2 * open_ if open_ else 0
-        parcels = []
+        parcels: list[Parcel] = []
+        if room - len(self._given) < WAITING_THERE // 2:
+            room = 0
         while len(self._given) < room and (load := self._drainer.hand_on()) is not None:
             self._number += 1
             self._given[self._number] = load

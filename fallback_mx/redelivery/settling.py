@@ -42,7 +42,10 @@ class Settled:
 
     @property
     def has_delivered(self) -> bool:
-        return any(outcome.state is RecipientState.DELIVERED for outcome in self.outcomes.values())
+        for outcome in self.outcomes.values():
+            if outcome.state is RecipientState.DELIVERED:
+                return True
+        return False
 
 
 class Settler:

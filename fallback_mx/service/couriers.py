@@ -27,7 +27,7 @@ class Couriers:
     """So many processes, for all drains together. Made in a running event loop."""
 
     def __init__(self, size: int, reader: ReaderSettings) -> None:
-        self._size = size
+        self._most = size
         self._reader = reader
         self._loop = asyncio.get_running_loop()
         self._courierships: list[Couriership] = []
@@ -39,6 +39,11 @@ class Couriers:
         self._is_stopping = False
 
     @property
+    def size(self) -> int:
+        """How many there are, ready or not."""
+        return len(self._courierships)
+
+    @property
     def places(self) -> list[Couriership]:
         return [each for each in self._courierships if each.is_ready]
 
@@ -47,13 +52,13 @@ class Couriers:
         self._rest()
         if self._is_stopping or self._loop.time() < self._not_before:
             return
-        for _ in range(self._size - len(self._courierships)):
+        for _ in range(self._most - len(self._courierships)):
             one = Couriership(self._on_ready, self._rest)
             self._courierships.append(one)
             task = self._loop.create_task(self._keep(one))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if len(self.places) < self._size and then not in self._waiting:
+        if len(self.places) < self._most and then not in self._waiting:
             self._waiting.append(then)
 
     async def _keep(self, one: Couriership) -> None:
@@ -71,9 +76,7 @@ class Couriers:
         self._courierships.remove(one)
 
     def _complain(self, what: str) -> None:
-        maillog.trouble(
-            "courier process", what, "Its mail is delivered all the same, some of it a little later."
-        )
+        maillog.trouble("courier process", what, "Its mail is delivered all the same, some of it a little later.")
         self._not_before = self._loop.time() + self._delay
         self._delay = min(self._delay * 2, LONGEST_DELAY_SECONDS)
 
@@ -116,6 +119,10 @@ class Couriership:
         self._child: Child | None = None
         self._numbers = itertools.count()
         self._drains: dict[int, _Drain] = {}
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._child is None else self._child.pid
 
     @property
     def is_used(self) -> bool:

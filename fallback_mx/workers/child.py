@@ -48,6 +48,10 @@ class Child:
             theirs.close()
         return cls(process, channel)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def wait(self) -> int:
         """Until it has ended; its status."""
         return await self._process.wait()
