@@ -42,10 +42,7 @@ class Settled:
 
     @property
     def has_delivered(self) -> bool:
-        for outcome in self.outcomes.values():
-            if outcome.state is RecipientState.DELIVERED:
-                return True
-        return False
+        return any(outcome.state is RecipientState.DELIVERED for outcome in self.outcomes.values())
 
 
 class Settler:
@@ -118,13 +115,14 @@ class Settler:
                 await asyncio.sleep(RETRY_SECONDS)
         was_behind = self.is_behind
         self._is_failing = False
-        self._rate.count(sum(each.has_delivered for each in self._in_flight))
         taken: list[Taken] = []
         stale = set(refused)
         for each in self._in_flight:
             if not each.is_part:
                 self._feed.done(each.load)
             taken += self._tell(each, stale)
+        # One for each message of which anything was delivered.
+        self._rate.count(len({id(message) for message, _, _ in taken}))
         if taken:
             self._events.delivered(taken)
         if was_behind:

@@ -89,36 +89,32 @@ def claim_of(parcel: Parcel) -> Claim:
     """What a courier has to know of it, under its number; when it came and how often it was tried is not said."""
     number, id_, reverse_path, route, size, client, helo, trace, body, smtputf8, ret, envid, recipients = parcel
     each = tuple(
-        Recipient(id_, position, path, RecipientState.PENDING, 0, EPOCH, "", notify=notify, orcpt=orcpt)
-        for position, path, notify, orcpt in recipients
+        [
+            Recipient(id_, position, path, RecipientState.PENDING, 0, EPOCH, "", None, None, notify, orcpt)
+            for position, path, notify, orcpt in recipients
+        ]
     )
-    message = Message(
-        *(id_, EPOCH, reverse_path, route, size, client, helo, trace, body, smtputf8, "", each),
-        ret=ret,
-        envid=envid,
-    )
+    message = Message(id_, EPOCH, reverse_path, route, size, client, helo, trace, body, smtputf8, "", each, ret, envid)
     return Claim(message, str(number), EPOCH)
 
 
 def packed(results: Sequence[Result]) -> tuple[tuple[Any, ...], ...]:
-    return tuple(_packed(each) for each in results)
+    return tuple([_packed(each) for each in results])
 
 
 def _packed(result: Result) -> tuple[Any, ...]:
-    match result:
-        case Reply():
-            return (result.code, result.text)
-        case Lost():
-            return (0, result.detail, result.ambiguous)
-        case Unfit():
-            return (1, result.reason)
+    if isinstance(result, Reply):
+        return (result.code, result.text)
+    if isinstance(result, Lost):
+        return (0, result.detail, result.ambiguous)
+    return (1, result.reason)
 
 
 def unpacked(results: Sequence[tuple[Any, ...]]) -> tuple[Result, ...]:
-    return tuple(_unpacked(*each) for each in results)
+    return tuple([_unpacked(*each) for each in results])
 
 
 def _unpacked(code: int, text: str, is_ambiguous: bool = False) -> Result:
-    if code == 0:
-        return Lost(text, is_ambiguous)
-    return Unfit(text) if code == 1 else Reply(code, text)
+    if code > 1:
+        return Reply(code, text)
+    return Unfit(text) if code == 1 else Lost(text, is_ambiguous)
