@@ -1,6 +1,7 @@
 """What becomes of recipients that are given up: a report to the sender, or, where none may go, mail that is held.
 
-No report goes to the null reverse-path, nor to a sender that nobody vouches for: such mail is held, with the reason.
+No report goes to the null reverse-path, nor to a sender that nobody vouches for, nor to one that has had a great many
+lately (where there is a `quota`): such mail is held, with the reason.
 Where the sender asked not to be told (NOTIFY of RFC 3461) it is given up without. Nothing is written down here: the
 caller puts outcomes and report on record together.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+from fallback_mx.bounces.quota import Quota
 from fallback_mx.rules import dsn
 from fallback_mx.rules.bouncing import NULL_REASON, REPORTS, GivenUp, Verdict, domain_of
 from fallback_mx.rules.dsn import Failure, Report, Why, without_report
@@ -47,8 +49,10 @@ class Reporter:
         voucher: Vouches,
         new_id: Callable[[], str],
         clock: Callable[[], datetime],
+        quota: Quota | None = None,
     ) -> None:
         self.settings = settings
+        self._quota = quota
         self._voucher = voucher
         self._new_id = new_id
         self._clock = clock
@@ -70,6 +74,8 @@ class Reporter:
             verdict = await self._voucher.vouch(message, chunks)
             if not verdict.is_vouched:
                 return GivenUp(silent | dict(_hold(told, verdict.why).outcomes))
+            if self._quota is not None and (too_many := self._quota.refusal(message.reverse_path)):
+                return GivenUp(silent | dict(_hold(told, too_many).outcomes))
             report = await self._report(message, told, chunks)
         except Damaged as error:
             return GivenUp(silent | dict(_hold(told, str(error)).outcomes))

@@ -12,7 +12,7 @@ from fallback_mx import __version__
 from fallback_mx.cli.exits import Program
 from fallback_mx.cli.options import config_option, json_option_of_group
 
-NOUNS = ("serve", "demo", "status", "queue", "primary", "recipients", "outage", "config", "db")
+NOUNS = ("serve", "demo", "status", "queue", "primary", "recipients", "outage", "sla", "config", "db")
 
 
 @click.group("fallback-mx", cls=Program, nouns=NOUNS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,6 +30,7 @@ def program() -> None:
       fallback-mx status                   how are the primaries, what waits?
       fallback-mx queue list               which mail waits?
       fallback-mx outage list --month 2026-11
+      fallback-mx sla report --month 2026-11
 
     \b
     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 nothing matched,

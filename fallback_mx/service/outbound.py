@@ -37,16 +37,20 @@ class Outbound:
         metrics: Metrics,
         lessons: Lessons,
         on_report: Callable[[str], None],
+        on_delivered: Callable[[int], None] = lambda recipients: None,
     ) -> None:
+        """`on_delivered` hears how many recipients the primary has taken more."""
         self._primary = primary
         self._next_hop = next_hop
         self._metrics = metrics
         self._lessons = lessons
         self._on_report = on_report
+        self._on_delivered = on_delivered
         self._tls_error: str | None = None
 
     def delivered(self, taken: Sequence[Taken]) -> None:
         self._metrics.delivered(self._primary, len(taken))
+        self._on_delivered(len(taken))
         for forward_path in {recipient.forward_path for _, recipient, _ in taken}:
             self._lessons.delivered(self._primary, forward_path)
         now = utc_now()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import dns.asyncresolver
 
 from fallback_mx import maillog
+from fallback_mx.bounces.quota import Quota
 from fallback_mx.bounces.reporter import Reporter, ReporterSettings
 from fallback_mx.bounces.vouching import Voucher, system_resolver
 from fallback_mx.config import Config
@@ -61,7 +63,7 @@ class Reports:
         self._on_crash = on_crash
         self._resolver = resolver or system_resolver()
         voucher = Voucher(self._resolver)
-        self.reporter = Reporter(reporter_settings(config), voucher, queue.new_id, utc_now)
+        self.reporter = Reporter(reporter_settings(config), voucher, queue.new_id, utc_now, Quota(time.monotonic))
         metrics.add_primaries([REPORTS])
         self._drain = Drain(
             REPORTS,

@@ -16,6 +16,7 @@ import dns.rcode
 import pytest
 from sqlalchemy import Connection, update
 
+from fallback_mx.bounces.quota import Quota
 from fallback_mx.bounces.reporter import Reporter, ReporterSettings
 from fallback_mx.bounces.vouching import Voucher
 from fallback_mx.redelivery import DrainSettings, OnExpiry
@@ -82,12 +83,13 @@ def on_stage(
     replies: Mapping[str, object] = REFUSES,
     broken: dict[str, dns.rcode.Rcode] | None = None,
     primaries: Mapping[str, str] | None = None,
+    quota: Quota | None = None,
 ) -> None:
     async def run() -> None:
         names = NameServer(records, broken=broken)
         async with rig(directory, Sink(replies=replies)) as r, resolver_for(names) as resolver:  # type: ignore[arg-type]
             settings = ReporterSettings("mx2.test", primaries or {"example.test": "main"})
-            await use(Scene(r, Reporter(settings, Voucher(resolver), r.queue.new_id, r.clock), names))
+            await use(Scene(r, Reporter(settings, Voucher(resolver), r.queue.new_id, r.clock, quota), names))
 
     asyncio.run(run())
 
@@ -114,6 +116,20 @@ def test_the_sender_of_refused_mail_is_told_where_its_domain_vouches(tmp_path: P
         assert scene.rig.events.named("reported") == [{"id": queue_id, "report": report.id}]
 
     on_stage(tmp_path, use)
+
+
+def test_a_sender_that_has_had_a_great_many_reports_gets_no_more_for_now(tmp_path: Path) -> None:
+    async def use(scene: Scene) -> None:
+        for _ in range(25):
+            scene.rig.accept()
+        await scene.give_up()
+        assert sorted(scene.states(), key=str) == [FAILED] * 20 + [HELD] * 5
+        assert len(scene.reports()) == 20
+        assert (
+            len([each for each in scene.replies() if "no report: 20 reports went to sender@client.test" in each]) == 5
+        )
+
+    on_stage(tmp_path, use, quota=Quota(lambda: 0.0))
 
 
 def test_where_nobody_vouches_the_mail_is_held_with_the_reason_and_nobody_is_told(tmp_path: Path) -> None:
