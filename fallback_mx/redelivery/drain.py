@@ -22,6 +22,7 @@ from fallback_mx.redelivery.posts import Elsewhere, Posts, Way
 from fallback_mx.redelivery.rate import Rate
 from fallback_mx.redelivery.settling import Settler
 from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, OnExpiry, Reporter
+from fallback_mx.redelivery.workforce import Workforce
 from fallback_mx.rules.draining import DrainStatus, Situation
 from fallback_mx.rules.health import Observation
 from mxqueue.errors import QueueError
@@ -33,8 +34,6 @@ TICK_SECONDS = 1.0
 EXPIRY_SECONDS = 60.0
 # What outcomes have, once no more of them come, to get on record: what does not is sent a second time.
 SETTLE_SECONDS = 10.0
-# So many claims that found as much as they asked for show that there is much to do.
-MANY_CLAIMS = 2
 
 
 class Drain:
@@ -94,11 +93,10 @@ class Drain:
             chance=chance,
             nudge=self._nudge,
         )
-        self._posts: Posts | None = None
+        posts = None
         if elsewhere is not None and way is not None:
-            self._posts = Posts(elsewhere, way, self._carrier, self._nudge)
-        self._full_claims = 0
-        self._workers: set[asyncio.Task[None]] = set()
+            posts = Posts(elsewhere, way, self._carrier, self._nudge)
+        self._workers = Workforce(self._carrier, posts, self._on_worker_done)
         self._seen_recovery: datetime | None = None
         self._is_exhausted = False
         self._is_draining = False
@@ -176,12 +174,7 @@ class Drain:
             raise self._crash
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
-        if self._workers:
-            for worker in self._workers:
-                worker.cancel()
-            await asyncio.wait(self._workers)
-        if self._posts is not None:
-            self._posts.leave()
+        await self._workers.cut()
         await self._giving_up.stop()
         await self._settler.finish(SETTLE_SECONDS)
         await self._give_back()
@@ -263,7 +256,8 @@ class Drain:
         if self._has_recovered():
             self._seen_recovery = self._recovered_at()
             self._pace.begin_again()
-        self._is_draining, self._is_exhausted, self._full_claims = True, False, 0
+        self._is_draining, self._is_exhausted = True, False
+        self._workers.begin()
         started, delivered = self._loop.time(), self._settler.delivered
         self._rate.begin()
         self._events.drain_started()
@@ -273,14 +267,11 @@ class Drain:
                 self._choose_where()
                 if self._is_open():
                     self._staff()
-                if not self._workers and not self._feed.is_refilling:
+                if len(self._workers) == 0 and not self._feed.is_refilling:
                     break
                 await self._doze()
             self._choose_where()
-            if self._workers:
-                await asyncio.wait(self._workers, timeout=self._settings.grace_seconds)
-            if self._posts is not None and not self._workers:
-                self._posts.leave()
+            await self._workers.finish(self._settings.grace_seconds)
         finally:
             self._is_draining = False
         await self._settler.finish(SETTLE_SECONDS)
@@ -288,23 +279,12 @@ class Drain:
         self._events.drain_ended(self._settler.delivered - delivered, self._loop.time() - started)
 
     def _choose_where(self) -> None:
-        """Other processes carry the mail where there is much of it, but for the canary."""
-        if self._posts is None:
-            return
-        if self._full_claims >= MANY_CLAIMS:
-            self._posts.call()
-        was_elsewhere = self._carrier.is_elsewhere
-        self._carrier.is_elsewhere = len(self._posts) > 0 and not self._pace.is_canary
-        if self._carrier.is_elsewhere and self._is_open():
-            self._posts.give()
-        elif was_elsewhere or self._posts.given:
-            self._posts.shut()
+        self._workers.choose_where(is_open=self._is_open(), is_canary=self._pace.is_canary)
 
     def _staff(self) -> None:
         """Claim what is lacking, and open the connections that are allowed and have something to do."""
         if self._pace.is_canary:
-            given = self._posts.given if self._posts is not None else 0
-            batch, is_low = 1, self._carrier.on_wire + given + len(self._feed) == 0
+            batch, is_low = 1, self._workers.on_wire + len(self._feed) == 0
         else:
             batch, is_low = self._settings.batch, len(self._feed) < self._settings.batch
         if is_low and not self._is_exhausted:
@@ -312,10 +292,7 @@ class Drain:
         # Where no connection stands yet the first must, before there are more: one failure is enough to learn from.
         wanted = self._pace.allowed if self._pace.connections else 1
         for _ in range(min(wanted - len(self._workers), len(self._feed))):
-            delegate = self._posts.engage() if self._posts is not None and self._carrier.is_elsewhere else None
-            worker = self._loop.create_task(self._carrier.work(delegate))
-            self._workers.add(worker)
-            worker.add_done_callback(self._on_worker_done)
+            self._workers.add()
 
     async def _give_back(self) -> None:
         try:
@@ -335,11 +312,10 @@ class Drain:
         elif error is not None:
             self._on_task_done(claiming)
         self._is_exhausted = error is not None or claiming.result() == 0
-        self._full_claims += error is None and claiming.result() >= self._settings.batch
+        self._workers.claimed(is_full=error is None and claiming.result() >= self._settings.batch)
         self._woken.set()
 
     def _on_worker_done(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
         self._woken.set()
         self._on_task_done(worker)
 
