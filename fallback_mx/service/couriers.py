@@ -202,5 +202,6 @@ class _Drain:
 
 def couriers_size(workers: int) -> int:
     """How many processes there may be beside a service with so many accepting processes; 0 is none."""
-    # The service itself has work for a core in a drain: it claims, settles and tells.
-    return workers - 1
+    # The service, which claims, settles and tells, is the busier of the two: a second one would wait for it. And mail
+    # that one process takes in the order in which it is given leaves in that order.
+    return 1 if workers > 1 else 0
