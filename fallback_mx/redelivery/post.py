@@ -1,9 +1,9 @@
 """A drain's couriers in another process: connections there are opened from here, fed from here, and counted here.
 
 The claims stay with the drain, which keeps their leases and settles them. What is given away comes back as an outcome,
-or untried. If the other process dies nobody knows what it had done of the rest: those leases run out, as those of a
-killed service do, and what it had told is on record. So that a kill leaves little in doubt, no more is given away than
-keeps its connections busy, and it delivers nothing more while too many outcomes are not on record.
+or untried. If the other process dies what it had told is on record, and nobody knows what it had done of the rest: that
+is delivered again. So that a kill doubles little, no more is given away than keeps its connections busy, and it delivers
+nothing more while too many outcomes are not on record.
 """
 
 from __future__ import annotations
@@ -220,11 +220,22 @@ class Post:
             delegate.closed.set_result(None)
 
     def on_end(self) -> None:
-        """The process has gone."""
-        self.is_gone = True
+        """The process has gone. What it had not told of is delivered by others, at once: it does not become clearer by
+        waiting whether the next hop has some of it."""
+        for load in reversed(self._given.values()):
+            load.then = None
+            self._drainer.put_back(load)
+        self._part()
+
+    def leave(self) -> None:
+        """The drain wants nothing more of it. Of what it still has, were it not to stop, the leases run out."""
         for load in self._given.values():
             load.then = None
             self._drainer.abandon(load)
+        self._part()
+
+    def _part(self) -> None:
+        self.is_gone = True
         self._given.clear()
         for delegate in list(self._delegates.values()):
             if not delegate.opened.done():

@@ -87,5 +87,5 @@ class Posts:
         """The drain is over."""
         for post, membership in list(self._posts.values()):
             membership.leave()
-            post.on_end()
+            post.leave()
         self._posts.clear()

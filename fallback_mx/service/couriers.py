@@ -1,7 +1,7 @@
 """The courier processes of this service: started when a drain has much to do, ended when none has for a while.
 
 A relay that is idle, or delivers a message now and then, does without them. One that ends by itself takes its
-connections with it and nothing else: what it had told is on record, the leases of the rest run out. The drain goes on
+connections with it and nothing else: what it had told is on record, the rest is delivered again. The drain goes on
 without it, and has another one started, though not at once where they end again and again.
 """
 
@@ -76,7 +76,7 @@ class Couriers:
         self._courierships.remove(one)
 
     def _complain(self, what: str) -> None:
-        maillog.trouble("courier process", what, "Its mail is delivered all the same, some of it a little later.")
+        maillog.trouble("courier process", what, "Its mail is delivered all the same, some of it perhaps twice.")
         self._not_before = self._loop.time() + self._delay
         self._delay = min(self._delay * 2, LONGEST_DELAY_SECONDS)
 
