@@ -1,9 +1,9 @@
 """A drain's couriers in another process: connections there are opened from here, fed from here, and counted here.
 
 The claims stay with the drain, which keeps their leases and settles them. What is given away comes back as an outcome,
-or untried. If the other process dies what it had told is on record, and nobody knows what it had done of the rest: that
-is delivered again. So that a kill doubles little, no more is given away than keeps its connections busy, and it delivers
-nothing more while too many outcomes are not on record.
+or untried. If the other process dies what it had told is on record, and nobody knows what it had done of the rest:
+that is delivered again. So that a kill doubles little, no more is given away than keeps its connections busy, and it
+delivers nothing more while too many outcomes are not on record.
 """
 
 from __future__ import annotations
