@@ -15,7 +15,7 @@ from fallback_mx.redelivery.carrying import Courier, carry
 from fallback_mx.redelivery.feed import Feed
 from fallback_mx.redelivery.giving_up import GivingUp
 from fallback_mx.redelivery.pace import Pace
-from fallback_mx.redelivery.post import Delegate
+from fallback_mx.redelivery.post import Delegate, Gone
 from fallback_mx.redelivery.settling import Settled, Settler
 from fallback_mx.redelivery.shelf import Load
 from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, OnExpiry
@@ -88,6 +88,8 @@ class Carrier:
         at, started = self._clock(), loop.time()
         try:
             courier = await (self._connect() if delegate is None else delegate.open())
+        except Gone:
+            return
         except NoConnection as failure:
             self._events.connection_failed(failure.phase, failure.detail)
             # Trouble with the way to the primary (DNS), or of our own, is no observation of the primary.

@@ -59,6 +59,10 @@ class Afar:
     tls_error: str | None
 
 
+class Gone(Exception):
+    """The process that was to connect has ended: that says nothing about the next hop."""
+
+
 class Delegate:
     """One connection elsewhere. `carry` returns when it has ended."""
 
@@ -74,7 +78,7 @@ class Delegate:
         return self.opened.result()
 
     async def open(self) -> Delegate:
-        """Raises NoConnection."""
+        """Raises NoConnection, Gone."""
         await self._post.connect(self)
         return self
 
@@ -125,11 +129,11 @@ class Post:
         return delegate
 
     async def connect(self, delegate: Delegate) -> None:
-        """Raises NoConnection."""
+        """Raises NoConnection, Gone."""
         try:
             self.send(Connect(delegate.number, await self._way()))
             if self.is_gone:
-                raise NoConnection("ours", "the process that was to connect has ended")
+                raise Gone
             await delegate.opened
         except BaseException:
             self.send(Cut(delegate.number))
@@ -239,6 +243,6 @@ class Post:
         self._given.clear()
         for delegate in list(self._delegates.values()):
             if not delegate.opened.done():
-                delegate.opened.set_exception(NoConnection("ours", "the process that was to connect has ended"))
+                delegate.opened.set_exception(Gone())
             elif not delegate.closed.done():
                 delegate.closed.set_result(None)
