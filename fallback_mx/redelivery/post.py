@@ -154,6 +154,8 @@ class Post:
 
     def _give(self) -> None:
         self._is_giving = False
+        if self.is_gone:
+            return  # since it was asked for
         open_ = sum(each.opened.done() for each in self._delegates.values())
         room = WAITING_THERE + 2 * open_ if open_ else 0
         parcels: list[Parcel] = []
