@@ -32,6 +32,7 @@ from mxqueue.model import (
     RouteCount,
     Settlement,
 )
+from mxqueue.reading import ReaderSettings
 from mxqueue.spool import StoredContent
 
 
@@ -143,6 +144,13 @@ class Queue(Access):
         Raises NoSuchMessage where one of the messages does not exist.
         """
         return self._aside(contents.find_all, self._read_engine, message_ids)
+
+    @property
+    def reader(self) -> ReaderSettings | None:
+        """How another process of this service reads contents by itself; None for a database server."""
+        if self.path is None:
+            return None
+        return ReaderSettings(str(self.path), contents.statements(self._read_engine))
 
     # Looking ----------------------------------------------------------------------------------------------------
 
