@@ -12,7 +12,20 @@ from fallback_mx import __version__
 from fallback_mx.cli.exits import Program
 from fallback_mx.cli.options import config_option, json_option_of_group
 
-NOUNS = ("serve", "demo", "status", "queue", "primary", "recipients", "outage", "config", "db")
+NOUNS = (
+    "serve",
+    "demo",
+    "status",
+    "queue",
+    "primary",
+    "recipients",
+    "outage",
+    "config",
+    "db",
+    "check",
+    "completion",
+    "mailq",
+)
 
 
 @click.group("fallback-mx", cls=Program, nouns=NOUNS, context_settings={"help_option_names": ["-h", "--help"]})
