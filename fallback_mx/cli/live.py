@@ -6,12 +6,12 @@ Where there is no answer, or one that is not understood, nothing is said.
 
 from __future__ import annotations
 
-import http
 import http.client
 import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fallback_mx.rules.draining import DrainStatus, Phase
@@ -27,7 +27,7 @@ LARGEST = 1e9
 def drains(settings: Config) -> Mapping[str, DrainStatus]:
     """By the primary's name, for those of which the service says something."""
     try:
-        said = json.loads(_ask(settings, "/status.json", http.client.OK))
+        said = json.loads(_ask(settings, "/status.json", HTTPStatus.OK))
         return {each["name"]: drain for each in said["primaries"] if (drain := _drain(each["drain"])) is not None}
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return {}
@@ -36,7 +36,7 @@ def drains(settings: Config) -> Mapping[str, DrainStatus]:
 def not_ready(settings: Config) -> list[str]:
     """What keeps the service from taking mail, as it says itself; nothing where nothing does, or nobody answers."""
     try:
-        said = json.loads(_ask(settings, "/readyz", http.client.SERVICE_UNAVAILABLE))
+        said = json.loads(_ask(settings, "/readyz", HTTPStatus.SERVICE_UNAVAILABLE))
         return [f"{each['name']}: {each['detail']}" for each in said["checks"] if not each["ok"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return []
@@ -55,7 +55,7 @@ def here(host: str) -> str | None:
     return host if address.is_loopback else None
 
 
-def _ask(settings: Config, path: str, wanted: http.HTTPStatus) -> bytes:
+def _ask(settings: Config, path: str, wanted: HTTPStatus) -> bytes:
     """What the service on this machine answers, where it is an answer of this status. Raises OSError or ValueError."""
     where = settings.http.listen
     host = None if where is None or where.port == 0 else here(where.host)

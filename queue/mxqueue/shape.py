@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Select, String, func, literal_column, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, String, func, literal_column, select, union_all
 
 from mxqueue.ids import ids_before
 from mxqueue.model import LIVE_STATES, RecipientState
@@ -88,7 +89,7 @@ def statement(cut: Cut, now: datetime) -> Select[Any]:
 def _younger(part: Select[Any], cut: Cut, now: datetime) -> Select[Any]:
     """This part with its sums beside the domain. A comparison of ids for each class is all that a row costs."""
     key = recipient.c.message_id if not cut.senders else message.c.id
-    sums = [func.count()]
+    sums: list[ColumnElement[int]] = [func.count()]
     sums += [func.count().filter(key >= ids_before(now - end)) for end in cut.ends]
     return part.add_columns(*sums)
 
@@ -141,4 +142,4 @@ def _fold(found: Iterable[Sequence[Any]], cut: Cut) -> Shape:
 def _classes(everything: int, *younger: int) -> tuple[int, ...]:
     """From "all, younger than 5, younger than 10" to "below 5, 5 to 10, above"."""
     steps = (0, *younger, everything)
-    return tuple(later - earlier for earlier, later in zip(steps, steps[1:], strict=False))
+    return tuple(later - earlier for earlier, later in pairwise(steps))
