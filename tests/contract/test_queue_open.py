@@ -225,9 +225,17 @@ except QueueError as error:
 """
 
 
+def _let_in(directory: Path) -> None:
+    """Anybody may come as far as this directory."""
+    directory.chmod(0o755)
+    while not directory.name.startswith("pytest-of-") and directory.parent.owner() == directory.owner():
+        directory = directory.parent
+        if directory.stat().st_mode & 0o001 == 0:
+            directory.chmod(0o755)
+
+
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        directory.chmod(0o755)
+    _let_in(tmp_path)
     tmp_path.chmod(0o555)
 
     told = run_as_nobody(OPEN, str(tmp_path / "queue.db"))
@@ -237,6 +245,56 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         f"QueueUnavailable | {tmp_path}/queue.db.lock: Permission denied | "
         f"Make {tmp_path} a directory that the service's user can write.\n"
     )
+
+
+READ = OPEN.replace(", exclusive=True", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "directory_mode", "mode", "what"),
+    [
+        (READ, 0o755, 0o600, "read and write {0}/queue.db"),
+        (READ, 0o755, 0o644, "read and write {0}/queue.db"),
+        (READ, 0o755, 0o666, "make files in {0}"),
+        (READ, 0o700, 0o666, "enter {0}"),
+        (OPEN, 0o755, 0o600, "read and write {0}/queue.db.lock"),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_who_may_not_use_the_queues_files_is_named_and_whose_they_are(
+    tmp_path: Path, code: str, directory_mode: int, mode: int, what: str
+) -> None:
+    database = tmp_path / "home" / "queue.db"
+    database.parent.mkdir()
+    _let_in(tmp_path)
+    Queue.open(f"sqlite:///{database}", node="mx2", exclusive=True).close()
+    for path in database.parent.iterdir():
+        path.chmod(mode)
+    database.parent.chmod(directory_mode)
+    assert run_as_nobody(code, str(database)) == (
+        f"NotPermitted | nobody may not {what.format(database.parent)} | "
+        "It belongs to root: run this as root (runuser -u root -- …).\n"
+    )
+
+
+CLOSED = """
+import os, pathlib
+from mxqueue import permission
+os.chmod(sys.argv[1], 0)
+try:
+    permission.demand(pathlib.Path(sys.argv[1]))
+except QueueError as error:
+    print(error.advice)
+"""
+
+
+def test_a_file_that_is_ours_and_closed_even_to_us_wants_another_mode(tmp_path: Path) -> None:
+    database = tmp_path / "queue.db"
+    database.write_bytes(b"")
+    _let_in(tmp_path)
+    if os.geteuid() == 0:
+        os.chown(database, 65534, -1)
+    assert run_as_nobody(CLOSED, str(database)) == f"Its mode is 0000: chmod u+rwX {database}.\n"
 
 
 def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
