@@ -28,6 +28,8 @@ def sentence(status: Status) -> str:
 def _of_primaries(status: Status) -> str:
     configured = [primary for primary in status.primaries if primary.is_configured]
     troubled = [primary for primary in configured if primary.state is not State.UP]
+    if status.is_running is False:
+        return _of_stopped(configured, status.as_of)
     if not troubled:
         return f"{configured[0].name} is up" if len(configured) == 1 else f"all {len(configured)} primaries are up"
     if len(troubled) > 1 and all(primary.state is State.UNKNOWN for primary in troubled) and troubled == configured:
@@ -35,6 +37,13 @@ def _of_primaries(status: Status) -> str:
     said = [_of_primary(primary, status.as_of) for primary in _worst_first(troubled)]
     more = [f"{len(said) - NAMED} more are not up"] if len(said) > NAMED else []
     return ", ".join([*said[:NAMED], *more])
+
+
+def _of_stopped(configured: Sequence[Primary], now: datetime) -> str:
+    """Nobody takes mail or watches: that goes before whatever was seen last."""
+    ends = [primary.since for primary in configured if primary.state is State.UNKNOWN and primary.since is not None]
+    watched = f"; its primaries were last watched {duration(now - max(ends))} ago" if ends else ""
+    return f"the service is not running{watched}"
 
 
 def _worst_first(primaries: Sequence[Primary]) -> list[Primary]:

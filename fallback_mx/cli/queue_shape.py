@@ -34,7 +34,7 @@ LONGEST_FIRST = timedelta(days=1)
 @click.option(
     "--classes",
     type=click.IntRange(1, MOST_CLASSES),
-    default=10,
+    default=9,
     show_default=True,
     help="How many classes, each twice as long as the one before; one more has what is older.",
 )

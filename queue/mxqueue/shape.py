@@ -20,7 +20,7 @@ from mxqueue.model import LIVE_STATES, RecipientState
 from mxqueue.schema import message, recipient
 
 FIRST = timedelta(minutes=5)
-CLASSES = 10
+CLASSES = 9
 _AT_ONCE = 1000
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -225,25 +227,24 @@ except QueueError as error:
 """
 
 
-def _let_in(directory: Path) -> None:
-    """Anybody may come as far as this directory."""
-    directory.chmod(0o755)
-    while not directory.name.startswith("pytest-of-") and directory.parent.owner() == directory.owner():
-        directory = directory.parent
-        if directory.stat().st_mode & 0o001 == 0:
-            directory.chmod(0o755)
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that anybody may come as far as: pytest closes its own, whenever it is started."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield path
 
 
-def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    _let_in(tmp_path)
-    tmp_path.chmod(0o555)
+def test_a_directory_that_cannot_be_written_is_named(public: Path) -> None:
+    public.chmod(0o555)
 
-    told = run_as_nobody(OPEN, str(tmp_path / "queue.db"))
+    told = run_as_nobody(OPEN, str(public / "queue.db"))
 
-    tmp_path.chmod(0o755)
+    public.chmod(0o755)
     assert told == (
-        f"QueueUnavailable | {tmp_path}/queue.db.lock: Permission denied | "
-        f"Make {tmp_path} a directory that the service's user can write.\n"
+        f"QueueUnavailable | {public}/queue.db.lock: Permission denied | "
+        f"Make {public} a directory that the service's user can write.\n"
     )
 
 
@@ -262,11 +263,10 @@ READ = OPEN.replace(", exclusive=True", "")
 )
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 def test_who_may_not_use_the_queues_files_is_named_and_whose_they_are(
-    tmp_path: Path, code: str, directory_mode: int, mode: int, what: str
+    public: Path, code: str, directory_mode: int, mode: int, what: str
 ) -> None:
-    database = tmp_path / "home" / "queue.db"
+    database = public / "home" / "queue.db"
     database.parent.mkdir()
-    _let_in(tmp_path)
     Queue.open(f"sqlite:///{database}", node="mx2", exclusive=True).close()
     for path in database.parent.iterdir():
         path.chmod(mode)
@@ -288,10 +288,9 @@ except QueueError as error:
 """
 
 
-def test_a_file_that_is_ours_and_closed_even_to_us_wants_another_mode(tmp_path: Path) -> None:
-    database = tmp_path / "queue.db"
+def test_a_file_that_is_ours_and_closed_even_to_us_wants_another_mode(public: Path) -> None:
+    database = public / "queue.db"
     database.write_bytes(b"")
-    _let_in(tmp_path)
     if os.geteuid() == 0:
         os.chown(database, 65534, -1)
     assert run_as_nobody(CLOSED, str(database)) == f"Its mode is 0000: chmod u+rwX {database}.\n"
