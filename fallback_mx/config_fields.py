@@ -56,7 +56,8 @@ def _duration(value: Any, shortest: timedelta, longest: timedelta = timedelta.ma
     return duration
 
 
-def _duration_or_off(value: Any, shortest: timedelta, longest: timedelta) -> timedelta | None:
+def duration_or_off(value: Any, shortest: timedelta, longest: timedelta) -> timedelta | None:
+    """A duration within these bounds, None for "off". Raises a pydantic error."""
     if value is False or value in ("", "never", "no", "none"):
         raise unfit(f"{quoted(value)} is not known here", 'write "off"')
     return None if value == "off" else _duration(value, shortest, longest)
@@ -260,7 +261,7 @@ GreetingDelay = Annotated[
 # A try is forgotten after a day: within half of that everybody comes again.
 ReturnOrOff = Annotated[
     timedelta | None,
-    PlainValidator(partial(_duration_or_off, shortest=timedelta(seconds=1), longest=timedelta(hours=12))),
+    PlainValidator(partial(duration_or_off, shortest=timedelta(seconds=1), longest=timedelta(hours=12))),
     PlainSerializer(lambda delay: "off" if delay is None else format_duration(delay), return_type=str),
 ]
 Size = Annotated[int, PlainValidator(partial(_size, smallest=1)), _AS_SIZE]

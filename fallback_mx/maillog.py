@@ -307,6 +307,51 @@ def outage_ended(primary: str, *, started_at: datetime, ended_at: datetime) -> N
     _log.warning("outage_ended", primary=primary, started_at=started_at, ended_at=ended_at, seconds=seconds)
 
 
+def slow_started(primary: str, *, started_at: datetime, detail: str) -> None:
+    """The primary answers, and has taken too long to for `slow_for`. It is no outage."""
+    _log.warning("slow_started", primary=primary, started_at=started_at, detail=_shown(detail))
+
+
+def slow_ended(primary: str, *, ended_at: datetime, detail: str) -> None:
+    """The primary answers in good time again, or not at all."""
+    _log.warning("slow_ended", primary=primary, ended_at=ended_at, detail=_shown(detail) or None)
+
+
+def port_failed(primary: str, *, port: str, started_at: datetime, detail: str) -> None:
+    """Nobody answers at one of the primary's other ports."""
+    _log.warning("port_failed", primary=primary, port=port, started_at=started_at, detail=_shown(detail))
+
+
+def port_recovered(primary: str, *, port: str, ended_at: datetime) -> None:
+    """Somebody answers at that port again."""
+    _log.warning("port_recovered", primary=primary, port=port, ended_at=ended_at)
+
+
+def certificate_ends(primary: str, *, expires_at: datetime, is_over: bool) -> None:
+    """The certificate that the primary shows is valid for a few days more, or not any more."""
+    _log.warning("certificate_ends", primary=primary, expires_at=expires_at, is_over=is_over or None)
+
+
+def cut_off(detail: str) -> None:
+    """It is our own network that is gone: of no primary it is known how it is, and mail is taken for all of them."""
+    _log.error("cut_off", detail=_shown(detail))
+
+
+def reached_again() -> None:
+    """Our own network is back."""
+    _log.warning("reached_again")
+
+
+def stood_still(seconds: float) -> None:
+    """This process did not run for so long: it was stopped, the machine slept, or had no time for it."""
+    _log.warning("stood_still", seconds=round(seconds, 3))
+
+
+def clock_stepped(seconds: float) -> None:
+    """The wall clock was set by so much, back where it is below zero."""
+    _log.warning("clock_stepped", seconds=round(seconds, 3))
+
+
 def recipients_imported(primary: str, *, addresses: int, added: int, removed: int, passed_over: int) -> None:
     """A new list of this primary's recipients is in force; `passed_over` are addresses in domains that are not its."""
     _log.info(

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "smtp": {"mxqueue", "rules"},
     "redelivery": {"mxqueue", "rules"},
     "outages": {"mxqueue", "rules", "sla"},
+    "settlement": {"mxqueue", "outages", "rules", "sla"},
     "recipients": {"mxqueue", "rules"},
     "orders": {"mxqueue", "rules"},
     "monitor": {"mxqueue", "outages", "rules"},
@@ -44,10 +45,10 @@ MAY_IMPORT = {
     "bounces": {"mxqueue", "rules"},
     "config": set(),
     "service": {"accepting", "bounces", "config", "monitor", "mxqueue", "orders", "outages", "recipients", "redelivery",
-                "rules", "sentence", "sla", "smtp", "status", "web"},
+                "rules", "sentence", "settlement", "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
     "cli": {"bounces", "config", "demo", "mxqueue", "orders", "outages", "recipients", "rescue", "rules", "sentence",
-            "service", "sla", "smtp", "status"},
+            "service", "settlement", "sla", "smtp", "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
@@ -158,7 +159,7 @@ def test_aiosmtplib_is_known_to_the_smtp_part_alone():
 
 def test_sql_is_known_to_the_queue_and_the_records_beside_it_and_the_check_of_its_url():
     parts = {part_of(module) for module in importers_of("sqlalchemy")}
-    assert parts <= {"mxqueue", "orders", "outages", "recipients", "config", "cli"}
+    assert parts <= {"mxqueue", "orders", "outages", "recipients", "settlement", "config", "cli"}
 
 
 def test_ldap_is_known_to_the_one_source_that_needs_it():

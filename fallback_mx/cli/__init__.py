@@ -20,6 +20,7 @@ NOUNS = (
     "primary",
     "recipients",
     "outage",
+    "sla",
     "config",
     "db",
     "check",
@@ -43,6 +44,7 @@ def program() -> None:
       fallback-mx status                   how are the primaries, what waits?
       fallback-mx queue list               which mail waits?
       fallback-mx outage list --month 2026-11
+      fallback-mx sla report --month 2026-11
 
     \b
     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 nothing matched,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fallback_mx.cli.contracts import problems_of_contracts
 from fallback_mx.cli.exits import DONE, USAGE
 from fallback_mx.cli.options import config_option, config_path, json_option, json_option_of_group, load_config
 from fallback_mx.cli.printing import print_json, say
@@ -71,7 +72,7 @@ def _on_this_machine(loaded: Config) -> list[Problem]:
     from fallback_mx.config_problems import Problem
     from fallback_mx.smtp.tls import BadCertificate, server_context
 
-    problems = of_files(loaded)
+    problems = [*of_files(loaded), *problems_of_contracts(loaded)]
     try:
         server_context(loaded.server.tls_certificate, loaded.server.tls_key)
     except BadCertificate as error:

@@ -99,10 +99,11 @@ def report(error: BaseException) -> int:
 def _report_ours(error: BaseException) -> int:
     # These bring the database library with them, and a command that fails without it should not wait for it.
     from fallback_mx.config_problems import ConfigError
+    from fallback_mx.sla.flaws import AgreementError
     from fallback_mx.smtp.tls import BadCertificate
     from mxqueue.errors import NoQueue, NoSuchMessage, QueueError, QueueUnavailable
 
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | AgreementError):
         for problem in str(error).splitlines():
             complain(problem)
         return USAGE

@@ -40,9 +40,10 @@ def migrations() -> tuple[Migrations, ...]:
     from fallback_mx.orders import schema as orders
     from fallback_mx.outages import schema as outages
     from fallback_mx.recipients import schema as recipients
+    from fallback_mx.settlement import schema as settlement
     from mxqueue.migrate import QUEUE
 
-    return (QUEUE, outages.MIGRATIONS, recipients.MIGRATIONS, orders.MIGRATIONS)
+    return (QUEUE, outages.MIGRATIONS, recipients.MIGRATIONS, orders.MIGRATIONS, settlement.MIGRATIONS)
 
 
 def walk(queue: Queue, wanted: Filter) -> Iterator[Message]:

@@ -30,6 +30,7 @@ from fallback_mx.service.knowledge import Knowledge
 from fallback_mx.service.primaries import Primaries
 from fallback_mx.service.reports import Reports
 from fallback_mx.service.view import ServiceView
+from fallback_mx.settlement.schema import MIGRATIONS as SETTLEMENT
 from fallback_mx.smtp import tls
 from fallback_mx.space import Space
 from fallback_mx.web.app import make_app
@@ -52,7 +53,7 @@ def run(config_path: Path | str, overrides: Mapping[str, object]) -> int:
         node=config.server.hostname,
         exclusive=True,
         ledger_retention=config.storage.ledger_retention,
-        migrations=(QUEUE, OUTAGES, RECIPIENTS, ORDERS),
+        migrations=(QUEUE, OUTAGES, RECIPIENTS, ORDERS, SETTLEMENT),
     )
     try:
         return uvloop.run(House(config, config_path, overrides, queue, contexts).live())
@@ -156,7 +157,15 @@ class House:
             size_limits=self._primaries.size_limits,
             ask=self._primaries.ask,
         )
-        view = ServiceView(self._queue, self._log, self._front, self._space, self._primaries.live, self._primaries.gaps)
+        view = ServiceView(
+            self._queue,
+            self._log,
+            self._front,
+            self._space,
+            self._primaries.live,
+            self._primaries.gaps,
+            lambda: self._primaries.is_cut_off,
+        )
         where = config.http.listen
         app = make_app(view, self._metrics, maillog.crashed)
         self._http = HttpServer(app, where.host, where.port) if where is not None else None

@@ -36,16 +36,20 @@ class Outbound:
         metrics: Metrics,
         lessons: Lessons,
         on_report: Callable[[str], None],
+        on_delivered: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_delivered` hears of each recipient that the primary has taken."""
         self._primary = primary
         self._next_hop = next_hop
         self._metrics = metrics
         self._lessons = lessons
         self._on_report = on_report
+        self._on_delivered = on_delivered
         self._tls_error: str | None = None
 
     def delivered(self, message: Message, recipient: Recipient, reply: str) -> None:
         self._metrics.delivered(self._primary)
+        self._on_delivered()
         self._lessons.delivered(self._primary, recipient.forward_path)
         maillog.delivered(
             message.id,

@@ -22,7 +22,8 @@ from mxqueue.model import utc_now
 
 
 class ServiceView:
-    """`live` gives what is known of each primary now, `gaps` its longest time between two looks."""
+    """`live` gives what is known of each primary now, `gaps` its longest time between two looks, `is_cut_off`
+    says whether our own network is gone."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class ServiceView:
         space: Space,
         live: Callable[[], Mapping[str, Live]],
         gaps: Callable[[], Mapping[str, timedelta]],
+        is_cut_off: Callable[[], bool] = lambda: False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._queue = queue
@@ -41,6 +43,7 @@ class ServiceView:
         self._space = space
         self._live = live
         self._gaps = gaps
+        self._is_cut_off = is_cut_off
         self._clock = clock
 
     async def ready(self) -> Sequence[Check]:
@@ -68,6 +71,8 @@ class ServiceView:
             counts=counts,
             drains={name: each.drain for name, each in live.items()},
             orders={name: each.orders for name, each in live.items()},
+            watched={name: each.watching for name, each in live.items()},
+            is_cut_off=self._is_cut_off(),
         )
 
     async def status(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What a server showed of itself in a TLS handshake: its certificates, and the public key in the first (RFC 5280).
+"""What a server showed of itself in a TLS handshake: its certificates, and of the first its public key and its end
+(RFC 5280).
 
 OpenSSL has read a certificate before it gets here, so that its outer shape can be relied on; the key's place in it is
 found by counting fields (section 4.1). A certificate that cannot be walked so far raises ValueError.
@@ -11,9 +12,11 @@ import binascii
 import hashlib
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 SHA256_OCTETS = 32
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,35 @@ def chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
 
 def public_key(certificate: bytes) -> bytes:
     """The SubjectPublicKeyInfo of a certificate, in DER (RFC 5280, section 4.1). Raises ValueError."""
+    return _field(certificate, 5)
+
+
+def expires_at(certificate: bytes) -> datetime | None:
+    """Until when a certificate is valid (RFC 5280, section 4.1.2.5); None where that cannot be read."""
+    try:
+        validity = _inside(_field(certificate, 3), 0)
+        at = _end(validity, 0)
+        text = _inside(validity, at).decode("ascii")
+        if validity[at] == _UTC_TIME:
+            # Years 50 to 99 are of the century before (section 4.1.2.5.1).
+            text = ("19" if int(text[:2]) >= 50 else "20") + text
+        elif validity[at] != _GENERALIZED_TIME:
+            return None
+        if len(text) != 15 or not text[:14].isdigit() or text[14] != "Z":
+            return None
+        month, day, hour, minute, second = (int(text[at : at + 2]) for at in (4, 6, 8, 10, 12))
+        return datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC)
+    except (ValueError, IndexError):
+        return None
+
+
+def _field(certificate: bytes, number: int) -> bytes:
+    """A field of the certificate's body: serial number, signature, issuer, validity, subject, key; counted from 0."""
     body = _inside(_inside(certificate, 0), 0)
     position = 0
     if body[:1] == b"\xa0":  # the version, which may be missing
         position = _end(body, position)
-    for _ in ("serial number", "signature", "issuer", "validity", "subject"):
+    for _ in range(number):
         position = _end(body, position)
     return body[position : _end(body, position)]
 

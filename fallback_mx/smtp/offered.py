@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from fallback_mx.rules.disposition import Reply
 
@@ -39,7 +40,8 @@ class Offered:
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """What is known of the server at the other end of a line: `extensions` are EHLO keywords in lower case, `tls_error`
-    why we are in clear, `said` its last answer to EHLO, `hello_name` what we said there."""
+    why we are in clear, `said` its last answer to EHLO, `hello_name` what we said there, `certificate_expires_at` until
+    when the certificate is valid that it showed."""
 
     host: str
     extensions: frozenset[str] = frozenset()
@@ -48,6 +50,7 @@ class Greeting:
     offered: Offered = field(default_factory=Offered)
     said: str = ""
     hello_name: str = ""
+    certificate_expires_at: datetime | None = None
 
 
 def read(reply: Reply) -> Offered:

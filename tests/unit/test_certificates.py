@@ -1,13 +1,15 @@
-"""The public key of a certificate, and pins on it."""
+"""The public key of a certificate, pins on it, and its end."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import hashlib
+import ssl
 from datetime import UTC, datetime
 
 import pytest
+import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallback_mx.smtp.certificates import Pin, public_key
+from fallback_mx.smtp.certificates import Pin, expires_at, public_key
 
 KEYS = [
     rsa.generate_private_key(65537, 2048),
@@ -60,6 +62,26 @@ def test_a_pin_is_the_hash_of_the_key() -> None:
 def test_what_is_no_pin_is_refused_with_its_reason(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         Pin.parse(text)
+
+
+def test_the_end_of_a_certificate_is_read_from_it() -> None:
+    after_the_century = datetime(2071, 2, 3, 4, 5, 6, tzinfo=UTC)
+    for not_after in (datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC), after_the_century):
+        issued = trustme.CA().issue_cert("mail.test", not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=not_after)
+        pem = issued.cert_chain_pems[0].bytes().decode()
+        assert expires_at(ssl.PEM_cert_to_DER_cert(pem)) == not_after
+
+
+@given(st.binary(max_size=300))
+def test_octets_that_are_no_certificate_have_no_end(octets: bytes) -> None:
+    assert expires_at(octets) is None
+
+
+@given(st.integers(0, 400), st.integers(0, 255))
+def test_the_end_of_a_certificate_with_one_octet_changed_raises_nothing(position: int, octet: int) -> None:
+    certificate = bytearray(self_signed(KEYS[1]))
+    certificate[position % len(certificate)] = octet
+    expires_at(bytes(certificate))
 
 
 @given(st.binary(max_size=300))

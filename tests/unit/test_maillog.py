@@ -226,6 +226,15 @@ def test_every_event_can_be_written() -> None:
     maillog.expired("main", recipients=3, action="held")
     maillog.settlement_refused("01K", primary="main", position=0)
     maillog.damaged("01K", "hash")
+    maillog.slow_started("main", started_at=AT, detail="took 9 s")
+    maillog.slow_ended("main", ended_at=AT, detail="")
+    maillog.port_failed("main", port="993", started_at=AT, detail="connection refused")
+    maillog.port_recovered("main", port="993", ended_at=AT)
+    maillog.certificate_ends("main", expires_at=AT, is_over=False)
+    maillog.cut_off("no control answers")
+    maillog.reached_again()
+    maillog.stood_still(12.3456)
+    maillog.clock_stepped(-3600.0)
     maillog.drain_started("main")
     maillog.drain_ended("main", delivered=3, seconds=1.0)
     maillog.primary_state("main", before="up", now="falling")
@@ -247,6 +256,15 @@ def test_every_event_can_be_written() -> None:
         "expired",
         "settlement_refused",
         "damaged",
+        "slow_started",
+        "slow_ended",
+        "port_failed",
+        "port_recovered",
+        "certificate_ends",
+        "cut_off",
+        "reached_again",
+        "stood_still",
+        "clock_stepped",
         "drain_started",
         "drain_ended",
         "primary_state",

@@ -10,6 +10,7 @@ import pytest
 from fallback_mx.rules.draining import DrainStatus, Phase
 from fallback_mx.rules.health import Observation, State
 from fallback_mx.rules.orders import NO_ORDERS, Order, Standing, What
+from fallback_mx.rules.watching import PortState, Watching
 from fallback_mx.sentence import sentence
 from fallback_mx.status import Live, Primary, Queued, Status, as_json, with_live
 
@@ -33,6 +34,36 @@ DOWN = Primary("main", State.DOWN, _ago(14), "connection refused")
 FALLING = Primary("b", State.FALLING, _ago(1), "timed out")
 RISING = Primary("c", State.RISING, _ago(1))
 UNKNOWN = Primary("d", State.UNKNOWN, None)
+
+
+SLOW = Watching(slow_since=_ago(12))
+CUT_OFF = Watching(cut_off_since=_ago(3))
+
+
+@pytest.mark.parametrize(
+    ("primaries", "said"),
+    [
+        ((replace(UP, watching=SLOW),), "main is up; main is slow for 12 min; no message waits."),
+        (
+            (replace(UP, watching=Watching(ports=(PortState("993", State.DOWN), PortState("443", State.UP)))),),
+            "main is up; nobody answers at port 993 of main; no message waits.",
+        ),
+        (
+            (replace(DOWN, watching=Watching(ports=(PortState("993", State.DOWN, decides=True),))),),
+            "main is down for 14 min (connection refused); no message waits.",
+        ),
+        (
+            (replace(UNKNOWN, watching=CUT_OFF), UP),
+            "this machine is cut off from the network for 3 min, and takes mail; no message waits.",
+        ),
+        (
+            (replace(UNKNOWN, watching=CUT_OFF), FALLING),
+            "b has failed for 1 min (timed out), the service has not been watching d; no message waits.",
+        ),
+    ],
+)
+def test_what_is_the_matter_beside_outages_is_told(primaries: tuple[Primary, ...], said: str) -> None:
+    assert sentence(_status(*primaries)) == said
 
 
 def test_reports_to_senders_are_told_apart_from_mail() -> None:
