@@ -18,6 +18,7 @@ from fallback_mx.cli.filters import read_ago, read_id
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import on_terminal, print_json, say, short
+from fallback_mx.spoken import duration
 
 if TYPE_CHECKING:
     from mxqueue import LedgerRow, Message, Queue
@@ -49,7 +50,7 @@ class Story:
 def log(queue_id: str | None, recipient: str | None, newer: str | None, limit: int | None, as_json: bool) -> int:
     """Tell what became of a message, or of all the mail of a recipient, from acceptance to its end.
 
-    It is read from the ledger, which keeps what happened for 90 days, whatever has become of the mail: delivered, with
+    It is read from the ledger, which keeps what happened (`ledger_retention`), whatever has become of the mail: delivered, with
     what the primary said, given up, or removed, by whom and why. With --recipient the oldest mail comes first; with
     --json there is a line for each thing that happened.
 
@@ -67,11 +68,12 @@ def log(queue_id: str | None, recipient: str | None, newer: str | None, limit: i
     if limit is None and on_terminal() and not as_json:
         limit = TERMINAL_LIMIT
     wanted = read_id(queue_id) if queue_id is not None else None
-    with opened() as (store, _):
+    with opened() as (store, settings):
         found = _of_message(store, wanted) if wanted is not None else _of_recipient(store, str(recipient), since)
         first = next(found, None)
         if first is None:
-            complain(f"the ledger has nothing of {wanted or f'mail for {recipient}'}; it goes back 90 days")
+            kept = duration(settings.storage.ledger_retention)
+            complain(f"the ledger has nothing of {wanted or f'mail for {recipient}'}; it goes back {kept}")
             return NOTHING_MATCHED
         for number, story in enumerate(islice(chain([first], found), limit or None)):
             _print_json(story) if as_json else _print(story, is_first=number == 0)
