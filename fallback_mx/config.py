@@ -50,6 +50,7 @@ from fallback_mx.config_fields import (
     WebUrl,
     Workers,
 )
+from fallback_mx.config_invoice import Invoice, Product, of_products
 from fallback_mx.config_next_hops import NextHostField, PinField, SourceAddress
 from fallback_mx.config_problems import ConfigError, Problem, Section
 from fallback_mx.config_unfit import quoted
@@ -207,6 +208,7 @@ class Primary(_Table):
     customer: Name | None = Field(default=None, examples=["Example"])
     agreement: Text = Field(default="kerio-cloud", examples=["kerio-cloud"])
     region: Text | None = Field(default=None, examples=["cloud/EU"])
+    maintenance_notice: DurationOrZero = Field(default=timedelta(days=1), examples=["1d"])
 
     @property
     def next_hosts(self) -> tuple[Endpoint, ...]:
@@ -224,6 +226,8 @@ class Config(_Table):
     monitor: Monitoring = Field(default_factory=Monitoring)
     primaries: tuple[Primary, ...] = Field(alias="primary")
     customers: tuple[Customer, ...] = Field(default=(), alias="customer")
+    invoice: Invoice = Field(default_factory=Invoice)
+    products: tuple[Product, ...] = Field(default=(), alias="product")
 
     @classmethod
     def table_names(cls) -> frozenset[str]:
@@ -242,7 +246,9 @@ BOUNCES = Section("[bounces]", Bounces)
 MONITOR = Section("[monitor]", Monitoring)
 PRIMARY = Section("[[primary]]", Primary)
 CUSTOMER = Section("[[customer]]", Customer)
-SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, MONITOR, PRIMARY, CUSTOMER)
+INVOICE = Section("[invoice]", Invoice)
+PRODUCT = Section("[[product]]", Product)
+SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, MONITOR, PRIMARY, CUSTOMER, INVOICE, PRODUCT)
 
 
 def load(
@@ -266,9 +272,13 @@ def load(
     monitor = _table(raw.get("monitor", {}), "monitor", MONITOR, problems)
     tables = _primary_tables(raw, problems)
     primaries = [_table(table, f"primary[{index}]", PRIMARY, problems) for index, table in enumerate(tables)]
-    customer_tables = config_customers.customer_tables(raw, problems)
+    customer_tables = config_customers.tables_of(raw, "customer", problems)
     customers = [_table(table, f"customer[{index}]", CUSTOMER, problems) for index, table in enumerate(customer_tables)]
     problems += config_customers.of_customers(customer_tables, tables)
+    invoice = _table(raw.get("invoice", {}), "invoice", INVOICE, problems)
+    product_tables = config_customers.tables_of(raw, "product", problems)
+    products = [_table(table, f"product[{index}]", PRODUCT, problems) for index, table in enumerate(product_tables)]
+    problems += of_products(product_tables, raw.get("invoice", {}))
     problems += config_checks.of_certificate(raw)
     problems += config_checks.of_primaries(tables)
     problems += config_checks.of_recipients(tables)
@@ -290,6 +300,8 @@ def load(
         monitor=monitor,
         primary=tuple(primaries),
         customer=tuple(customers),
+        invoice=invoice,
+        product=tuple(products),
     )
 
 

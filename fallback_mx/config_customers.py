@@ -42,12 +42,13 @@ class Customer(BaseModel):
     time_zone: TimeZone = Field(default="UTC", examples=["Europe/Prague"])
 
 
-def customer_tables(raw: Mapping[str, Any], problems: list[Problem]) -> list[Mapping[str, Any]]:
-    tables = raw.get("customer", [])
+def tables_of(raw: Mapping[str, Any], name: str, problems: list[Problem]) -> list[Mapping[str, Any]]:
+    """The tables of a kind that there may be none or any number of."""
+    tables = raw.get(name, [])
     if isinstance(tables, list) and all(isinstance(table, dict) for table in tables):
         return tables
     wrong = "has single brackets" if isinstance(tables, dict) else "is not a table"
-    problems.append(Problem("customer", wrong, "write [[customer]], once for every customer"))
+    problems.append(Problem(name, wrong, f"write [[{name}]], once for every {name}"))
     return []
 
 

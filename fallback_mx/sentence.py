@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from fallback_mx.maintenance import telling
 from fallback_mx.rules.draining import DrainStatus, Phase
 from fallback_mx.rules.health import State
 from fallback_mx.rules.orders import Order
@@ -21,7 +22,8 @@ NAMED = 3
 def sentence(status: Status) -> str:
     """The whole status in one sentence."""
     beside = [] if _is_cut_off(status) else _of_beside(status)
-    parts = [_of_primaries(status), *beside, *_of_orders(status), *_of_mail(status), *_of_drains(status)]
+    said = [*_of_orders(status), *_of_upkeep(status), *_of_mail(status), *_of_drains(status)]
+    parts = [_of_primaries(status), *beside, *said]
     text = "; ".join(part for part in parts if part)
     return f"{text}."
 
@@ -98,6 +100,13 @@ def _of_orders(status: Status) -> list[str]:
         if (force := primary.orders.force) is not None and force.forced_state is not None:
             said.append(f"{primary.name} is forced {force.forced_state.value} {_until(force, status.as_of)}")
     return said
+
+
+def _of_upkeep(status: Status) -> list[str]:
+    """Maintenance that is on or soon to come."""
+    said = [each for one in status.primaries for each in telling.words(one.name, one.upkeep, status.as_of)]
+    more = [f"{len(said) - NAMED} more windows of maintenance"] if len(said) > NAMED else []
+    return [*said[:NAMED], *more]
 
 
 def _until(order: Order, now: datetime) -> str:

@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from fallback_mx.maintenance import telling
+from fallback_mx.maintenance.windows import NONE as NO_UPKEEP
+from fallback_mx.maintenance.windows import Upkeep
 from fallback_mx.outages.forms import moment, span_json
 from fallback_mx.outages.spans import Span, Watch, state_on_record
 from fallback_mx.rules.bouncing import REPORTS
@@ -67,6 +70,7 @@ class Primary:
     drain: DrainStatus | None = None
     orders: Standing = NO_ORDERS
     is_configured: bool = True
+    upkeep: Upkeep = NO_UPKEEP
     watching: Watching = NOTHING
 
     @property
@@ -194,6 +198,12 @@ def with_drains(status: Status, drains: Mapping[str, DrainStatus]) -> Status:
     return replace(status, primaries=tuple(replace(one, drain=drains.get(one.name)) for one in status.primaries))
 
 
+def with_upkeeps(status: Status, upkeeps: Mapping[str, Upkeep]) -> Status:
+    """The status with the maintenance that is on or next."""
+    primaries = (replace(one, upkeep=upkeeps.get(one.name, NO_UPKEEP)) for one in status.primaries)
+    return replace(status, primaries=tuple(primaries))
+
+
 def _enlivened(primary: Primary, live: Live | None) -> Primary:
     if live is None:
         return primary
@@ -245,6 +255,7 @@ def _primary_json(primary: Primary) -> dict[str, Any]:
         },
         "drain": None if primary.drain is None else drain_json(primary.drain, primary.time_left),
         "orders": orders_json(primary.orders),
+        "maintenance": telling.as_json(primary.upkeep),
         "watching": _watching_json(primary.watching),
         "configured": primary.is_configured,
     }

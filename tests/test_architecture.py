@@ -36,19 +36,23 @@ MAY_IMPORT = {
     "settlement": {"mxqueue", "outages", "rules", "sla"},
     "recipients": {"mxqueue", "rules"},
     "orders": {"mxqueue", "rules"},
+    "maintenance": {"mxqueue", "sla"},
+    "billing": {"sla"},
     "monitor": {"mxqueue", "outages", "rules"},
-    "status": {"mxqueue", "orders", "outages", "rules", "sla"},
-    "sentence": {"rules", "sla", "status"},
+    "status": {"maintenance", "mxqueue", "orders", "outages", "rules", "sla"},
+    "sentence": {"maintenance", "rules", "sla", "status"},
     "web": {"mxqueue", "rules", "sla"},
     "accepting": {"mxqueue", "rules", "smtp"},
     "rescue": {"mxqueue", "smtp"},
     "bounces": {"mxqueue", "rules"},
     "config": set(),
-    "service": {"accepting", "bounces", "config", "monitor", "mxqueue", "orders", "outages", "recipients", "redelivery",
-                "rules", "sentence", "settlement", "sla", "smtp", "status", "web"},
+    "blueprint": {"doctor", "smtp"},
+    "doctor": {"bounces", "mxqueue", "recipients", "rules", "smtp"},
+    "service": {"accepting", "bounces", "config", "maintenance", "monitor", "mxqueue", "orders", "outages",
+                "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp", "status", "web"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"bounces", "config", "demo", "mxqueue", "orders", "outages", "recipients", "rescue", "rules", "sentence",
-            "service", "settlement", "sla", "smtp", "status"},
+    "cli": {"billing", "blueprint", "bounces", "config", "demo", "doctor", "maintenance", "mxqueue", "orders",
+            "outages", "recipients", "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp", "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
@@ -159,7 +163,12 @@ def test_aiosmtplib_is_known_to_the_smtp_part_alone():
 
 def test_sql_is_known_to_the_queue_and_the_records_beside_it_and_the_check_of_its_url():
     parts = {part_of(module) for module in importers_of("sqlalchemy")}
-    assert parts <= {"mxqueue", "orders", "outages", "recipients", "settlement", "config", "cli"}
+    assert parts <= {"maintenance", "mxqueue", "orders", "outages", "recipients", "settlement", "config", "cli"}
+
+
+@pytest.mark.parametrize("library", ["dateutil", "icalendar"])
+def test_recurrence_and_calendars_are_known_to_the_part_of_maintenance_alone(library):
+    assert {part_of(module) for module in importers_of(library)} == {"maintenance"}
 
 
 def test_ldap_is_known_to_the_one_source_that_needs_it():

@@ -13,14 +13,20 @@ from fallback_mx.cli.exits import Program
 from fallback_mx.cli.options import config_option, json_option_of_group
 
 NOUNS = (
+    "init",
     "serve",
     "demo",
     "status",
+    "doctor",
+    "test-mail",
+    "drill",
     "queue",
     "primary",
     "recipients",
     "outage",
+    "maintenance",
     "sla",
+    "invoice",
     "config",
     "db",
     "check",
@@ -39,8 +45,10 @@ def program() -> None:
     \b
     Examples:
       fallback-mx demo                     the whole story in under a minute, nothing touched
+      fallback-mx init                     a configuration, from a few questions
       fallback-mx config check             is the configuration right?
       fallback-mx serve                    run the service
+      fallback-mx doctor                   is everything around it right?
       fallback-mx status                   how are the primaries, what waits?
       fallback-mx queue list               which mail waits?
       fallback-mx outage list --month 2026-11

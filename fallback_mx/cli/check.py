@@ -141,10 +141,9 @@ def primary(names: tuple[str, ...], warning: Threshold | None, critical: Thresho
       fallback-mx check primary main -w 1m -c 10m
     """
     from fallback_mx.cli.recipients_verify import the_primary
-    from fallback_mx.cli.status import read
-    from fallback_mx.orders.schema import MIGRATIONS
+    from fallback_mx.cli.status import read, tables
 
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(*tables()) as (store, settings):
         wanted = [the_primary(settings, name).name for name in names]
         current = read(store, settings)
     found = [one for one in current.primaries if one.is_configured and (not wanted or one.name in wanted)]
@@ -202,11 +201,10 @@ def self_(warning: Threshold | None, critical: Threshold | None) -> int:
       fallback-mx check self -w 20GB: -c 5GB:
     """
     from fallback_mx.cli.live import not_ready
-    from fallback_mx.cli.status import read
-    from fallback_mx.orders.schema import MIGRATIONS
+    from fallback_mx.cli.status import read, tables
     from mxqueue.engine import is_served
 
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(*tables()) as (store, settings):
         served = is_served(settings.storage.url)
         current = read(store, settings)
         figures = _space(settings, warning, critical)

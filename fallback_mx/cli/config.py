@@ -50,7 +50,7 @@ def check(as_json: bool) -> int:
 
     try:
         loaded = load_config()
-        if problems_there := _on_this_machine(loaded):
+        if problems_there := on_this_machine(loaded):
             raise ConfigError(Path(config_path()), problems_there)
     except ConfigError as error:
         if not as_json:
@@ -67,7 +67,8 @@ def check(as_json: bool) -> int:
     return DONE
 
 
-def _on_this_machine(loaded: Config) -> list[Problem]:
+def on_this_machine(loaded: Config) -> list[Problem]:
+    """What a right configuration names and is not here, or cannot be used."""
     from fallback_mx.config_files import of_files
     from fallback_mx.config_problems import Problem
     from fallback_mx.smtp.tls import BadCertificate, server_context

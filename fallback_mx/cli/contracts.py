@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fallback_mx.settlement.month import Contract, Month
     from fallback_mx.sla.agreement import Agreement
     from fallback_mx.sla.days import BusinessDay
+    from fallback_mx.sla.intervals import Interval
+    from fallback_mx.sla.maintenance import Reason
     from mxqueue import Queue
 
 
@@ -113,7 +115,9 @@ def months(
 ) -> list[Month]:
     """A month of every primary that is meant: of one customer, of one name, otherwise of all that are configured or on
     record. Raises click.UsageError for a month that has not begun, ConfigError, QueueError."""
+    from fallback_mx.cli.maintenance_terms import book_of as maintenance_of
     from fallback_mx.config_problems import ConfigError
+    from fallback_mx.maintenance.windows import settled_windows
     from fallback_mx.outages.log import OutageLog
     from fallback_mx.settlement.gathering import records
     from fallback_mx.settlement.month import calendar_month, settled
@@ -130,9 +134,18 @@ def months(
     if start > now:
         raise click.UsageError(f"--month {name} has not begun.")
     book = book_of(store)
-    found = records(log, book, names, type(periods[0])(start, end), now)
+    period = type(periods[0])(start, end)
+    windows = settled_windows(maintenance_of(store).entries().result(), names, period)
+    unwatched = {each: _why_unknown(log, each, period) for each in names}
+    found = records(log, book, names, period, now, windows, unwatched)
     frozen = book.frozen(name).result()
     return [settled(each, name, found[each.primary], now, frozen.get(each.primary, ())) for each in contracts]
+
+
+def _why_unknown(log: OutageLog, primary: str, period: Interval) -> list[Reason]:
+    from fallback_mx.sla.maintenance import Reason
+
+    return [Reason(piece.interval, piece.words) for piece in log.unknown(primary, period).result()]
 
 
 def _names(settings: Config, log: OutageLog, month: str, primary: str | None, customer: str | None) -> Iterator[str]:

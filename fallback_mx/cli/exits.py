@@ -42,7 +42,8 @@ class Program(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._nouns and cmd_name not in self.commands:
-            self.add_command(getattr(import_module(f"{__package__}.{cmd_name}"), cmd_name))
+            name = cmd_name.replace("-", "_")
+            self.add_command(getattr(import_module(f"{__package__}.{name}"), name))
         return super().get_command(ctx, cmd_name)
 
     def main(

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -24,6 +24,12 @@ def on_terminal() -> bool:
 def say(text: str) -> None:
     """One line of prose on standard output."""
     click.echo(visible(text))
+
+
+def called(file: IO[bytes]) -> str:
+    """What a file that was opened is called in a message; standard input may have no name."""
+    name = getattr(file, "name", "")
+    return name if isinstance(name, str) and name else "<stdin>"
 
 
 def print_json(value: object) -> None:

@@ -50,9 +50,9 @@ class Story:
 def log(queue_id: str | None, recipient: str | None, newer: str | None, limit: int | None, as_json: bool) -> int:
     """Tell what became of a message, or of all the mail of a recipient, from acceptance to its end.
 
-    It is read from the ledger, which keeps what happened for `ledger_retention`, whatever has become of the mail: delivered,
-    with what the primary said, given up, or removed, by whom and why. With --recipient the oldest mail comes first; with
-    --json there is a line for each thing that happened.
+    It is read from the ledger, which keeps what happened for `ledger_retention`, whatever has become of the mail:
+    delivered, with what the primary said, given up, or removed, by whom and why. With --recipient the oldest mail comes
+    first; with --json there is a line for each thing that happened.
 
     \b
     Examples:

@@ -93,10 +93,11 @@ def report(
 
 
 def _months(month: str | None, customer: str | None, primary: str | None, now: datetime) -> list[Month]:
+    from fallback_mx.maintenance.schema import MIGRATIONS as MAINTENANCE
     from fallback_mx.settlement.schema import MIGRATIONS
 
     name = read_month(month, now)
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(MIGRATIONS, MAINTENANCE) as (store, settings):
         return months(store, settings, name, now, primary=primary, customer=customer)
 
 

@@ -70,6 +70,7 @@ def add(
       fallback-mx sla claim add --primary main --from 2026-11-05T10:00Z --to 2026-11-05T12:00Z \\
           --account 4711 --contact carol@example.org
     """
+    from fallback_mx.maintenance.schema import MIGRATIONS as MAINTENANCE
     from fallback_mx.settlement.entries import ClaimEntry
     from fallback_mx.settlement.schema import MIGRATIONS
     from fallback_mx.sla.claims import Claim
@@ -79,7 +80,7 @@ def add(
     interval = read_interval(start, end)
     name = read_month(month, interval.start)
     arrived = utc_now() if at is None else read_moment("--at", at)
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(MIGRATIONS, MAINTENANCE) as (store, settings):
         made = Claim(the_primary(settings, primary), interval, account, contact, arrived, in_arrears)
         entry = ClaimEntry(Ids(utc_now).new(), name, made, actor(), utc_now())
         book_of(store).claim(entry).result()
@@ -106,10 +107,11 @@ def list_(primary: str | None, month: str | None, state: str | None, as_json: bo
     Examples:
       fallback-mx sla claim list --state open
     """
+    from fallback_mx.maintenance.schema import MIGRATIONS as MAINTENANCE
     from fallback_mx.settlement.schema import MIGRATIONS
 
     wanted_month = None if month is None else read_month(month, datetime.now(UTC))
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(MIGRATIONS, MAINTENANCE) as (store, settings):
         found = [
             entry
             for entry in book_of(store).claims(primary).result()
@@ -155,6 +157,7 @@ def decide(claim_id: str, granted: bool | None, reason: str, as_json: bool) -> i
     Examples:
       fallback-mx sla claim decide 01K… --refuse --reason "arrived on the ninth business day"
     """
+    from fallback_mx.maintenance.schema import MIGRATIONS as MAINTENANCE
     from fallback_mx.settlement.data import data
     from fallback_mx.settlement.entries import Decision
     from fallback_mx.settlement.schema import MIGRATIONS
@@ -163,7 +166,7 @@ def decide(claim_id: str, granted: bool | None, reason: str, as_json: bool) -> i
 
     if granted is None:
         raise click.UsageError("Say what is decided: --grant or --refuse.")
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(MIGRATIONS, MAINTENANCE) as (store, settings):
         book = book_of(store)
         entry = next((one for one in book.claims().result() if one.id == claim_id), None)
         if entry is None:

@@ -34,6 +34,7 @@ def freeze(month: str, customer: str | None, primary: str | None, correct: bool,
       fallback-mx sla freeze --month 2026-10
       fallback-mx sla freeze --month 2026-10 --primary main --correct --reason "a report came by letter"
     """
+    from fallback_mx.maintenance.schema import MIGRATIONS as MAINTENANCE
     from fallback_mx.settlement.data import data
     from fallback_mx.settlement.freezing import corrections
     from fallback_mx.settlement.freezing import frozen as frozen_month
@@ -45,7 +46,7 @@ def freeze(month: str, customer: str | None, primary: str | None, correct: bool,
     if correct and not reason.strip():
         raise click.UsageError("--correct wants a --reason.")
     changed, done = [], 0
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(MIGRATIONS, MAINTENANCE) as (store, settings):
         found = months(store, settings, name, datetime.now(UTC), primary=primary, customer=customer)
         if any(one.settlement.period != one.settlement.month for one in found):
             raise click.UsageError(f"--month {name} is not over.")

@@ -31,9 +31,14 @@ def read_moment(option: str, text: str) -> datetime:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise click.UsageError(f"{option} {text} is not a time. Write it as 2026-11-05T20:30:00Z.") from None
-    if _ZONED.search(text.strip()):
+    if is_zoned(text):
         return moment.astimezone(UTC)
     return moment.replace(tzinfo=UTC)
+
+
+def is_zoned(text: str) -> bool:
+    """Whether a time says its own zone."""
+    return _ZONED.search(text.strip()) is not None
 
 
 def read_interval(start: str, end: str) -> Interval:

@@ -20,6 +20,7 @@ import uvloop
 
 from fallback_mx import __version__, garbage, maillog, systemd
 from fallback_mx.config import Config, ConfigError, Endpoint, load
+from fallback_mx.maintenance.schema import MIGRATIONS as MAINTENANCE
 from fallback_mx.orders.schema import MIGRATIONS as ORDERS
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
@@ -53,7 +54,7 @@ def run(config_path: Path | str, overrides: Mapping[str, object]) -> int:
         node=config.server.hostname,
         exclusive=True,
         ledger_retention=config.storage.ledger_retention,
-        migrations=(QUEUE, OUTAGES, RECIPIENTS, ORDERS, SETTLEMENT),
+        migrations=(QUEUE, OUTAGES, RECIPIENTS, ORDERS, SETTLEMENT, MAINTENANCE),
     )
     try:
         return uvloop.run(House(config, config_path, overrides, queue, contexts).live())
@@ -164,6 +165,7 @@ class House:
             self._space,
             self._primaries.live,
             self._primaries.gaps,
+            self._primaries.upkeeps,
             lambda: self._primaries.is_cut_off,
         )
         where = config.http.listen

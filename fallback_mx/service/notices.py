@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from fallback_mx import maillog
+from fallback_mx.monitor import Monitor
 from fallback_mx.outages.spans import Kind
 from fallback_mx.rules.health import Health, State
 
@@ -27,6 +28,27 @@ def on_beside(name: str, kind: Kind, subject: str, before: Health, after: Health
             maillog.slow_ended(name, ended_at=ended_at, detail=detail)
         else:
             maillog.port_recovered(name, port=subject, ended_at=ended_at)
+
+
+def tell_again(monitor: Monitor) -> None:
+    """All that is the matter with a primary now and has been told before, while nobody was to be alarmed."""
+    health = monitor.health
+    if _is_told(health) and health.failing_since is not None:
+        maillog.outage_started(monitor.name, started_at=health.failing_since, cause=_failure(health))
+    if monitor.slow_since is not None:
+        maillog.slow_started(monitor.name, started_at=monitor.slow_since, detail="")
+    for port in monitor.ports:
+        if _is_told(port.health) and port.health.failing_since is not None:
+            since = port.health.failing_since
+            maillog.port_failed(monitor.name, port=port.name, started_at=since, detail=_failure(port.health))
+
+
+def _is_told(health: Health) -> bool:
+    return health.state in (State.DOWN, State.RISING)
+
+
+def _failure(health: Health) -> str:
+    return health.last.detail if health.last is not None and not health.last.good else ""
 
 
 class CertificateNotice:

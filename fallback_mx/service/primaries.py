@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from fallback_mx import maillog
 from fallback_mx.config import Config
+from fallback_mx.maintenance.windows import Upkeep
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.rules.health import State
@@ -22,6 +23,7 @@ from fallback_mx.service.reports import Reports
 from fallback_mx.service.station import Station
 from fallback_mx.service.surroundings import Surroundings
 from fallback_mx.service.telling import Telling
+from fallback_mx.service.upkeep import UpkeepWatch, on_maintenance
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.status import Live, patience
 from fallback_mx.web.metrics import Metrics
@@ -64,21 +66,32 @@ class Primaries:
         self._lessons = lessons
         self._reports = reports
         self._orders = Orders(queue, self._on_orders, on_crash)
+        self._maintenance = UpkeepWatch(queue, self._names, self._on_maintenance, on_crash)
         self._queue = queue
         self._on_crash = on_crash
         self._on_state = Telling(on_state)
         self._log = log
         self._metrics = metrics
+        self._configured: tuple[str, ...] = ()
         self._surroundings = Surroundings()
         self._stations: dict[str, Station] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[Pending | None]] = set()
 
     async def start(self, config: Config) -> None:
-        """First of all it is read what operators have ordered."""
+        """First of all it is read what operators have ordered, and when there is maintenance."""
+        self._configured = tuple(primary.name for primary in config.primaries)
         await self._orders.start()
+        await self._maintenance.start()
         self._surroundings.start()
         self.configure(config)
+
+    def _names(self) -> Sequence[str]:
+        return self._configured
+
+    def _on_maintenance(self, name: str, before: Upkeep, after: Upkeep) -> None:
+        station = self._stations.get(name)
+        on_maintenance(name, before, after, None if station is None else station.monitor)
 
     def _on_orders(self, name: str, before: Standing, after: Standing) -> None:
         if (station := self._stations.get(name)) is not None:
@@ -87,6 +100,7 @@ class Primaries:
     def configure(self, config: Config) -> None:
         """Start what is new, stop what is gone, restart what has changed; what stays the same is not touched."""
         wanted = {primary.name: primary for primary in config.primaries}
+        self._configured = tuple(wanted)
         is_seen_otherwise = self._surroundings.configure(config.monitor)
         for name, station in list(self._stations.items()):
             if is_seen_otherwise or wanted.get(name) != station.primary:
@@ -177,12 +191,16 @@ class Primaries:
     def live(self) -> Mapping[str, Live]:
         return {name: station.live for name, station in self._stations.items()}
 
+    def upkeeps(self) -> Mapping[str, Upkeep]:
+        return self._maintenance.upkeeps()
+
     def gaps(self) -> Mapping[str, timedelta]:
         return {name: patience(station.primary.interval) for name, station in self._stations.items()}
 
     async def stop(self, grace_seconds: float) -> None:
         """Stop them all; what is not done after the grace time is cut off, and its leases end by themselves."""
         await self._orders.stop()
+        await self._maintenance.stop()
         self._surroundings.stop()
         self._on_state.stop()
         ending = [asyncio.create_task(station.stop()) for station in self._stations.values()]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fallback_mx import status
+from fallback_mx.maintenance.windows import Upkeep
 from fallback_mx.orders.book import OrderBook
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.sentence import sentence
@@ -22,8 +23,8 @@ from mxqueue.model import utc_now
 
 
 class ServiceView:
-    """`live` gives what is known of each primary now, `gaps` its longest time between two looks, `is_cut_off`
-    says whether our own network is gone."""
+    """`live` gives what is known of each primary now, `gaps` its longest time between two looks, `upkeeps` its
+    maintenance, `is_cut_off` says whether our own network is gone."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class ServiceView:
         space: Space,
         live: Callable[[], Mapping[str, Live]],
         gaps: Callable[[], Mapping[str, timedelta]],
+        upkeeps: Callable[[], Mapping[str, Upkeep]],
         is_cut_off: Callable[[], bool] = lambda: False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -43,6 +45,7 @@ class ServiceView:
         self._space = space
         self._live = live
         self._gaps = gaps
+        self._upkeeps = upkeeps
         self._is_cut_off = is_cut_off
         self._clock = clock
 
@@ -71,6 +74,7 @@ class ServiceView:
             counts=counts,
             drains={name: each.drain for name, each in live.items()},
             orders={name: each.orders for name, each in live.items()},
+            under_maintenance=[name for name, one in self._upkeeps().items() if one.on is not None],
             watched={name: each.watching for name, each in live.items()},
             is_cut_off=self._is_cut_off(),
         )
@@ -80,5 +84,5 @@ class ServiceView:
         on_record = await asyncio.to_thread(
             status.read_status, self._queue, self._log, self._orders, self._gaps(), self._clock()
         )
-        whole = status.with_live(on_record, self._live())
+        whole = status.with_upkeeps(status.with_live(on_record, self._live()), self._upkeeps())
         return status.as_json(whole, sentence(whole))

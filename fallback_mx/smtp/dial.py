@@ -16,7 +16,6 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import cast
 
 import dns.asyncresolver
@@ -133,11 +132,12 @@ async def _session(
         return pipeline, Greeting(hop.host, hello_name=settings.hello_name)
     try:
         known = await _greet(pipeline, settings)
-        tls, expires_at = None, None
+        tls: str | None = None
+        shown: tuple[bytes, ...] = ()
         if not settings.depth.includes(Depth.STARTTLS):
             handshake = None
         if handshake is not None and "starttls" in known[0].extensions:
-            tls, expires_at = await _encrypt(pipeline, hop, settings, handshake)
+            tls, shown = await _encrypt(pipeline, hop, settings, handshake)
             settings.hear("starttls", tls)
             # What was said in clear counts no more (RFC 3207, section 4.2).
             known = await _hello(pipeline, settings)
@@ -151,9 +151,7 @@ async def _session(
         pipeline.abort()
         raise
     offer, reply = known
-    return pipeline, Greeting(
-        hop.host, offer.extensions, tls, tls_error, offer, str(reply), settings.hello_name, expires_at
-    )
+    return pipeline, Greeting(hop.host, offer.extensions, tls, tls_error, offer, str(reply), settings.hello_name, shown)
 
 
 class _Opening(asyncio.Protocol):
@@ -210,14 +208,14 @@ async def _hello(pipeline: Pipeline, settings: DialSettings) -> tuple[offered.Of
 
 async def _encrypt(
     pipeline: Pipeline, hop: NextHop, settings: DialSettings, handshake: Handshake
-) -> tuple[str, datetime | None]:
-    """What the connection is encrypted with from now on, and until when the server's certificate is valid."""
+) -> tuple[str, tuple[bytes, ...]]:
+    """What the connection is encrypted with from now on, and the certificates that the server sent."""
     _good(pipeline, await pipeline.converse(Step.STARTTLS, b"STARTTLS\r\n"), "starttls")
     server_name = handshake.server_name or hop.host.rstrip(".")
     try:
         connection = await pipeline.encrypt(handshake.context, server_name, settings.timeouts.command)
-        chain = certificates.chain(connection)
-        handshake.judge(chain)
+        shown = certificates.chain(connection)
+        handshake.judge(shown)
     except Untrusted as error:
         raise NoConnection("starttls", str(error)) from error
     except TimeoutError:
@@ -225,7 +223,7 @@ async def _encrypt(
     except (OSError, ValueError) as error:
         raise NoConnection("starttls", " ".join(str(error).split()) or type(error).__name__) from error
     cipher, version, _ = connection.cipher() or ("", "TLS", 0)
-    return f"{version} {cipher}", certificates.expires_at(chain[0]) if chain else None
+    return f"{version} {cipher}", shown
 
 
 def _good(pipeline: Pipeline, reply: Reply | None, phase: str) -> Reply:

@@ -7,7 +7,7 @@ library gets in. Counting cannot fail and does not wait. When the queue cannot b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -47,6 +47,7 @@ class Figures:
     counts: Sequence[RouteCount] | None
     drains: Mapping[str, DrainStatus] = field(default_factory=dict)
     orders: Mapping[str, Standing] = field(default_factory=dict)
+    under_maintenance: Collection[str] = ()
     watched: Mapping[str, Watching] = field(default_factory=dict)
     is_cut_off: bool = False
 
@@ -169,6 +170,7 @@ class _QueueGauges(Collector):
         yield readable
         yield from drain_gauges(figures.drains, figures.pending)
         yield from order_gauges(figures.orders)
+        yield _maintenance_gauge(figures.states, figures.under_maintenance)
         yield from watch_gauges(figures.watched, is_cut_off=figures.is_cut_off)
         if figures.counts is not None:
             yield from _count_gauges(figures.counts, figures.states, figures.at)
@@ -184,6 +186,15 @@ def _state_gauges(states: Mapping[str, str]) -> Iterable[Metric]:
         for possible in PRIMARY_STATES:
             each.add_metric([primary, possible], float(state == possible))
     return up, each
+
+
+def _maintenance_gauge(primaries: Iterable[str], under_maintenance: Collection[str]) -> Metric:
+    gauge = GaugeMetricFamily(
+        "fallback_mx_primary_maintenance", "1 while a window of maintenance is on.", labels=["primary"]
+    )
+    for primary in primaries:
+        gauge.add_metric([primary], float(primary in under_maintenance))
+    return gauge
 
 
 def _count_gauges(counts: Sequence[RouteCount], primaries: Iterable[str], now: datetime) -> Iterable[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fallback_mx.outages.gaps import Cause, Gap
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.spans import Span, Watch
 from tests.fakes.operator import Operator
@@ -19,11 +20,17 @@ def watch(watch_id: str, times: str, primary: str = "main", node: str = "mx2") -
     return Watch(watch_id, primary, node, moment(start), moment(end))
 
 
-def on_record(operator: Operator, *values: Span | Watch) -> None:
+def gap(gap_id: str, times: str, cause: Cause, primary: str = "main", node: str = "mx2") -> Gap:
+    interval = between(times)
+    return Gap(gap_id, primary, node, interval.start, interval.end, cause)
+
+
+def on_record(operator: Operator, *values: Span | Watch | Gap) -> None:
     queue = operator.open()
     try:
         log = OutageLog(queue.writer.submit, queue.read, "mx2")
         spans = [value for value in values if isinstance(value, Span)]
-        log.write(spans, [value for value in values if isinstance(value, Watch)]).result()
+        watches = [value for value in values if isinstance(value, Watch)]
+        log.write(spans, watches, [value for value in values if isinstance(value, Gap)]).result()
     finally:
         queue.close()

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.history import on_record, span, watch
+from fallback_mx.outages.gaps import Cause
+from tests.fakes.history import gap, on_record, span, watch
 from tests.fakes.operator import Operator
 
 OCTOBER = ("sla", "report", "--month", "2026-10")
@@ -228,6 +229,18 @@ def test_every_outage_is_explained_in_pieces_that_make_it_up(operator: Operator)
     ]
     assert line["arithmetic"]["uptime, raw"] == "100 × (1 − 5,400 s ÷ 2,678,400 s) = 99.798387 %"
     assert line["arithmetic"]["allowance"].startswith("86.4 min fixed; 89.28 min by the share")
+
+
+def test_unknown_time_is_explained_by_what_the_monitor_said_of_it(tmp_path: Path) -> None:
+    operator = Operator(tmp_path).create()
+    on_record(
+        operator,
+        watch("W1", "2026-09-20 > 2026-10-03"),
+        gap("G1", "2026-10-03 00:00 > 2026-10-03 06:00", Cause.CUT_OFF),
+        watch("W2", "2026-10-03 06:00 > 2026-11-10"),
+    )
+    output = operator.run("sla", "explain", "--month", "2026-10", "--primary", "main").stdout
+    assert "2026-10-03 00:00:00 UTC to 2026-10-03 06:00:00 UTC, 21,600 s: we were cut off from the network" in output
 
 
 def test_the_explanation_is_printed_line_by_line(operator: Operator) -> None:

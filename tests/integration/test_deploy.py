@@ -47,6 +47,9 @@ EXAMPLES = {
     ("[[primary]]", "etrn_from"),
     ("[[primary]]", "customer"),
     ("[[primary]]", "region"),
+    ("[invoice]", "storage_of"),
+    ("[[product]]", "name"),
+    ("[[product]]", "price"),
     ("[[customer]]", "name"),
     ("[[customer]]", "account"),
     ("[[customer]]", "contacts"),
@@ -70,9 +73,11 @@ def documented() -> dict[tuple[str, str], object]:
 def defaults() -> dict[tuple[str, str], object]:
     """Every setting of a configuration that leaves out all it may, spelled as in a file."""
     primary = {"name": "main", "domains": ["example.org"]}
-    shown = Config.model_validate({"primary": [primary], "customer": [{"name": "Example"}]}).shown()
-    tables = {f"[{name}]": shown[name] for name in ("server", "storage", "http", "bounces", "monitor")}
-    tables |= {f"[[{name}]]": shown[name][0] for name in ("primary", "customer")}
+    product = {"name": "mail", "price": "4.50"}
+    whole = {"primary": [primary], "customer": [{"name": "Example"}], "product": [product]}
+    shown = Config.model_validate(whole).shown()
+    tables = {f"[{name}]": shown[name] for name in ("server", "storage", "http", "bounces", "monitor", "invoice")}
+    tables |= {f"[[{name}]]": shown[name][0] for name in ("primary", "customer", "product")}
     return {(heading, key): value for heading, table in tables.items() for key, value in table.items()}
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallback_mx.smtp.certificates import Pin, expires_at, public_key
+from fallback_mx.smtp.certificates import Pin, dns_names, expires_at, public_key, validity
 
 KEYS = [
     rsa.generate_private_key(65537, 2048),
@@ -96,3 +96,38 @@ def test_a_certificate_with_one_octet_changed_raises_nothing_but_value_error(pos
     certificate[position % len(certificate)] = octet
     with contextlib.suppress(ValueError):
         public_key(bytes(certificate))
+
+
+NAMED = ssl.PEM_cert_to_DER_cert(trustme.CA().issue_cert("mx2.example.com").cert_chain_pems[0].bytes().decode())
+
+# Dates and names ----------------------------------------------------------------------------------------------------
+
+
+def test_the_dates_and_names_of_a_certificate_are_those_it_was_made_with() -> None:
+    begins, ends = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2050, 6, 7, 8, 9, 10, tzinfo=UTC)
+    issued = trustme.CA().issue_cert("MX2.example.com", "*.example.org", "192.0.2.1", not_before=begins, not_after=ends)
+    certificate = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+    assert validity(certificate) == (begins, ends)
+    assert dns_names(certificate) == ("mx2.example.com", "*.example.org")
+
+
+def test_a_certificate_without_alternative_names_has_none() -> None:
+    certificate = self_signed(KEYS[1])
+    assert dns_names(certificate) == ()
+    assert validity(certificate) == (datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+
+
+@given(st.integers(0, 600), st.binary(max_size=8))
+def test_a_damaged_certificate_is_an_error_or_read_and_nothing_else(at: int, damage: bytes) -> None:
+    whole = NAMED
+    damaged = whole[:at] + damage + whole[at + len(damage) :]
+    for read in (validity, dns_names):
+        with contextlib.suppress(ValueError):
+            read(damaged)
+
+
+@given(st.integers(0, 600))
+def test_a_certificate_that_is_cut_off_has_no_dates(at: int) -> None:
+    if at < len(NAMED):
+        with pytest.raises(ValueError):
+            validity(NAMED[:at])

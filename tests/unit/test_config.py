@@ -294,6 +294,10 @@ PRIMARY_MISTAKES = [
     ("interval = 0.5",
      'primary[0].interval: 0.5 is not text; write text in double quotes, for example "10s"'),
     ('lifetime = "0d"', 'primary[0].lifetime: "0d" is too short; write "1ms" or more'),
+    ('maintenance_notice = 24', 'primary[0].maintenance_notice: is a number without a unit: 24; '
+     'write a duration in quotes, for example "24s"'),
+    ('maintenance_notice = "soon"', 'primary[0].maintenance_notice: "soon" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
     ('recovery_guard = "-5m"', 'primary[0].recovery_guard: "-5m" is not a duration; '
      'write a number and one of ms, s, m, h, d, for example "10s"'),
     ('retain_delivered = "a day"', 'primary[0].retain_delivered: "a day" is not a duration; '
@@ -622,7 +626,8 @@ def test_a_name_that_would_garble_a_line_is_refused(written, name):
          'storage: is not a table: "x"; write [storage] on a line of its own, its keys below it'),
         ("[sever]\n" + PRIMARY, "sever: is not a table of this file; did you mean [server]?"),
         ("[alerts]\n" + PRIMARY, "alerts: is not a table of this file; "
-         "write one of [server], [storage], [http], [bounces], [monitor], [[primary]], [[customer]], or take it out"),
+         "write one of [server], [storage], [http], [bounces], [monitor], [[primary]], [[customer]], "
+         "[invoice], [[product]], or take it out"),
         ("hostname = 'mx2.example.org'\n" + PRIMARY, "hostname: stands outside every table; write it under [server]"),
         (PRIMARY + 'interval = 10s\n', "line 5, column 14: expected newline or end of document after a statement; "
          'write text in double quotes on one line, for example interval = "10s"'),
@@ -695,6 +700,46 @@ CUSTOMER = '[[customer]]\nname = "Example"\n'
 )  # fmt: skip
 def test_a_mistake_in_a_customer_is_named_with_its_remedy(written, text, problem):
     assert problems_of(written(PRIMARY + 'customer = "Example"\n' + text)) == [problem]
+
+
+PRODUCT = '[[product]]\nname = "mail"\nprice = "4.50"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (PRODUCT.replace('"4.50"', '"4,50"'),
+         'product[0].price: "4,50" is not an amount; write an amount in quotes, for example "4.50"'),
+        (PRODUCT.replace('"4.50"', "-1"),
+         'product[0].price: -1 is not between 0 and 10000000; write an amount in quotes, for example "4.50"'),
+        (PRODUCT.replace('"4.50"', '"0.1234567"'),
+         'product[0].price: "0.1234567" has more than six decimals; write an amount in quotes, for example "4.50"'),
+        (PRODUCT.replace('price = "4.50"', ""), 'product[0].price: is missing; write price = "4.50"'),
+        (PRODUCT + PRODUCT, 'product[1].name: "mail" is already the name of product[0]; write another name'),
+        (PRODUCT.replace("[[product]]", "[product]"),
+         "product: has single brackets; write [[product]], once for every product"),
+        (PRODUCT + '[invoice]\nstorage_of = "chat"',
+         'invoice.storage_of: "chat" has no [[product]] table; write "mail"'),
+        ('[invoice]\ntax_percent = "120"',
+         'invoice.tax_percent: "120" is more than 100; write a percentage from 0 to 100'),
+        ('[invoice]\nboth_discount_percent = true',
+         'invoice.both_discount_percent: true is not an amount; write an amount in quotes, for example "4.50"'),
+        ('[invoice]\nstorage = "shared"',
+         'invoice.storage: "shared" is not known here; write "pooled" or "per_user"'),
+        ('[invoice]\ndue_days = -1', "invoice.due_days: -1 is too small; write 0 or more"),
+        ('[invoice]\ntime_zone = "Mars"',
+         'invoice.time_zone: "Mars" is not a time zone; write a name such as "Europe/Prague"'),
+        ('[[invoice]]\ndue_days = 1',
+         "invoice: has double brackets; write [invoice] on a line of its own, its keys below it"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_terms_of_bills_is_named_with_its_remedy(written, text, problem):
+    assert problems_of(written(PRIMARY + text)) == [problem]
+
+
+def test_an_amount_is_what_is_written_in_quotes_or_as_a_number(written):
+    config = load(written(PRIMARY + PRODUCT + PRODUCT.replace("mail", "chat").replace('"4.50"', "0.1")), environ={})
+    assert [str(product.price) for product in config.products] == ["4.50", "0.1"]
 
 
 def test_a_customer_needs_no_table_and_a_primary_no_customer(written):

@@ -180,6 +180,20 @@ def test_an_outage_that_ended_says_how_long_it_was() -> None:
     assert "started_at=2026-11-24T12:00:00.000Z ended_at=2026-11-24T12:14:00.000Z seconds=840.0" in written
 
 
+def test_failures_of_a_primary_under_maintenance_are_told_and_alarm_nobody() -> None:
+    stream = _lines()
+    maillog.quieten(["main"])
+    for primary in ("main", "other"):
+        maillog.outage_started(primary, started_at=AT, cause="refused")
+    maillog.quieten([])
+    maillog.outage_ended("main", started_at=AT, ended_at=AT)
+    quiet, loud, after = stream.getvalue().decode().splitlines()
+    assert "level=info" in quiet
+    assert "event=outage_started primary=main" in quiet
+    assert "maintenance=True" in quiet
+    assert all("level=warning" in line and "maintenance" not in line for line in (loud, after))
+
+
 def test_a_rejected_configuration_is_a_line_for_each_problem() -> None:
     stream = _lines()
     maillog.config_rejected("/etc/f.toml", ["primary[0].rise: is 0; write rise = 2", "http: is not a table"])
