@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 from mxqueue import driver
 from mxqueue.causes import READ_ONLY_STATES
 from mxqueue.errors import AlreadyServed, NoQueue, QueueError, QueueUnavailable
+from mxqueue.permission import demand
 from mxqueue.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_module
 
 READERS = 4
@@ -67,6 +68,8 @@ def create_private_file(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
+        if isinstance(error, PermissionError):
+            demand(path)
         raise QueueUnavailable(
             f"{path}: {error.strerror}", f"Make {path.parent} a directory that the service's user can write."
         ) from None
@@ -114,6 +117,7 @@ def make_engine(url: str, *, writes: bool) -> Engine:
         _configure_postgresql(engine)
         return engine
     assert parsed.database is not None
+    demand(Path(parsed.database))
     if not Path(parsed.database).exists():
         raise NoQueue(f"{parsed.database} does not exist")
     engine = create_engine(
