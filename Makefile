@@ -8,7 +8,8 @@
 #   make peers     the tests with real mail servers and a real browser (Debian packages; names those that are missing)
 #   make bench     this relay and Postfix side by side (BENCH_SHORT=1 for a short run, BENCH="--only idle", "--million")
 #   make fuzz      coverage-guided fuzzing, FUZZ_SECONDS (60) in all (Linux on x86-64; make test asks the same elsewhere)
-#   make dist      the wheel, in dist/
+#   make man       the manual pages, in build/man
+#   make dist      the wheel, in dist/, with the manual pages
 #   make lock      constraints.txt anew, from the newest releases that pyproject.toml allows
 #
 # Another Python than python3: make PYTHON=python3.12 install
@@ -25,7 +26,7 @@ FUZZ_SECONDS ?= 60
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo run test check peers bench fuzz dist lock python
+.PHONY: install demo run test check peers bench fuzz man dist lock python
 
 install: .venv/installed
 
@@ -83,7 +84,11 @@ fuzz: install
 	$(BIN)/python -m pip install --quiet --group fuzz
 	$(BIN)/python -m tests.fuzz all $(FUZZ_SECONDS)
 
-dist: install
+man: install
+	$(BIN)/python -m fallback_mx.cli.manual build/man
+	@echo "To read one: man -l build/man/fallback-mx.1"
+
+dist: man
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 

@@ -56,6 +56,7 @@ from fallback_mx.config_next_hops import NextHostField, PinField, SourceAddress
 from fallback_mx.config_problems import ConfigError, Problem, Section
 from fallback_mx.config_unfit import quoted
 from fallback_mx.config_watching import ControlField, Mailbox, SlowOrOff, WatchedPort, WatchedPortField
+from fallback_mx.users import user_name
 
 __all__ = [
     "Bounces",
@@ -314,6 +315,9 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         problem = Problem("", "there is no such file", "write its path after --config or in FALLBACK_MX_CONFIG")
+    except PermissionError:
+        user = user_name(os.geteuid())
+        problem = Problem("", f"{user} may not read it", "run this as the service's user (runuser -u …)")
     except OSError as error:
         problem = Problem("", f"cannot be read: {error.strerror}", "name a file that this user may read")
     except UnicodeDecodeError as error:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from fallback_mx.visible import visible
 
 MAX_VALUE = 8000
+SHORT_VALUE = 100
 
 # Printable ASCII that needs no quotes: all but the space, the quote, the equals sign and the backslash.
 _PLAIN = re.compile(rf"[!#-<>-\[\]-~]{{1,{MAX_VALUE}}}")
@@ -115,7 +116,9 @@ def logfmt(level: str, name: str, event: dict[str, Any]) -> str:
     for key, value in event.items():
         if value is None:
             continue
-        if type(value) is int or (type(value) is str and _PLAIN.fullmatch(value)):
+        if type(value) is str and len(value) <= SHORT_VALUE:
+            parts.append(f"{key}={_word(value)}")
+        elif type(value) is int:
             parts.append(f"{key}={value}")
         else:
             parts.append(f"{key}={_quoted(_shown(value))}")
@@ -138,6 +141,10 @@ def _quoted(value: object) -> str:
         return text
     # Backslashes first: those that come after are ours, and a value's last one must not eat the closing quote.
     return '"' + visible(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+# Domains, names and most replies come again and again.
+_word = lru_cache(maxsize=1024)(_quoted)
 
 
 def _shown(value: object) -> object:

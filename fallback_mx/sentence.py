@@ -30,6 +30,8 @@ def sentence(status: Status) -> str:
 
 def _of_primaries(status: Status) -> str:
     configured = [primary for primary in status.primaries if primary.is_configured]
+    if status.is_running is False:
+        return _of_stopped(configured, status.as_of)
     if _is_cut_off(status):
         since = min(each for one in configured if (each := one.watching.cut_off_since) is not None)
         return f"this machine is cut off from the network for {duration(status.as_of - since)}, and takes mail"
@@ -41,6 +43,13 @@ def _of_primaries(status: Status) -> str:
     said = [_of_primary(primary, status.as_of) for primary in _worst_first(troubled)]
     more = [f"{len(said) - NAMED} more are not up"] if len(said) > NAMED else []
     return ", ".join([*said[:NAMED], *more])
+
+
+def _of_stopped(configured: Sequence[Primary], now: datetime) -> str:
+    """Nobody takes mail or watches: that goes before whatever was seen last."""
+    ends = [primary.since for primary in configured if primary.state is State.UNKNOWN and primary.since is not None]
+    watched = f"; its primaries were last watched {duration(now - max(ends))} ago" if ends else ""
+    return f"the service is not running{watched}"
 
 
 def _is_cut_off(status: Status) -> bool:

@@ -94,13 +94,14 @@ class Live:
 @dataclass(frozen=True, slots=True)
 class Status:
     """Everything, as of one moment; `uptime` is this month's so far, `outages` those that reach into it, `reports` what
-    waits for senders elsewhere."""
+    waits for senders elsewhere. `is_running` says whether a service holds the queue, None where that cannot be told."""
 
     as_of: datetime
     primaries: tuple[Primary, ...]
     outages: tuple[Span, ...]
     uptime: Mapping[str, Uptime]
     reports: Queued = Queued()
+    is_running: bool | None = None
 
 
 def patience(interval: timedelta) -> timedelta:
@@ -188,7 +189,8 @@ def _as_said(name: str, state: State, span: Span | None, watch: Watch, spans: Se
 
 def with_live(status: Status, live: Mapping[str, Live]) -> Status:
     """The status with what the service knows better. An outage still counts from its first failed observation."""
-    return replace(status, primaries=tuple(_enlivened(one, live.get(one.name)) for one in status.primaries))
+    primaries = tuple(_enlivened(one, live.get(one.name)) for one in status.primaries)
+    return replace(status, primaries=primaries, is_running=True)
 
 
 def with_drains(status: Status, drains: Mapping[str, DrainStatus]) -> Status:
@@ -226,6 +228,7 @@ def as_json(status: Status, text: str) -> dict[str, Any]:
     return {
         "as_of": moment(status.as_of),
         "sentence": text,
+        "running": status.is_running,
         "primaries": [_primary_json(primary) for primary in status.primaries],
         "outages": [span_json(span) for span in status.outages],
         "uptime": {name: uptime_json(uptime) for name, uptime in status.uptime.items()},

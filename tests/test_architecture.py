@@ -23,7 +23,8 @@ TOP_LEVEL_DIRECTORIES = {"deploy", "docs", "fallback_mx", "queue", "tests"}
 GENERATED_DIRECTORIES = {"build", "dist", "var", "__pycache__"}
 
 # Modules of one concern each that know no other part of the house.
-LEAVES = {"domains", "durations", "entrance", "garbage", "loglines", "maillog", "space", "spoken", "systemd", "visible"}
+LEAVES = {"domains", "durations", "entrance", "garbage", "loglines", "maillog", "space", "spoken", "systemd", "users",
+          "visible"}  # fmt: skip
 # What each part may import besides itself and the leaves. A name stands for everything below it.
 MAY_IMPORT = {
     "mxqueue": set(),
@@ -42,15 +43,17 @@ MAY_IMPORT = {
     "sentence": {"maintenance", "rules", "sla", "status"},
     "published": {"mxqueue", "orders", "outages", "rules", "sentence", "settlement", "sla", "status"},
     "web": {"mxqueue", "published", "rules", "sla"},
-    "accepting": {"mxqueue", "rules", "smtp"},
+    "workers": set(),
+    "accepting": {"mxqueue", "rules", "smtp", "workers"},
+    "delivering": {"mxqueue", "redelivery", "rules", "smtp", "workers"},
     "rescue": {"mxqueue", "smtp"},
     "bounces": {"mxqueue", "rules"},
     "config": set(),
     "blueprint": {"doctor", "smtp"},
     "doctor": {"bounces", "mxqueue", "recipients", "rules", "smtp"},
-    "service": {"accepting", "bounces", "config", "maintenance", "monitor", "mxqueue", "orders", "outages",
-                "published", "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp", "status",
-                "web"},
+    "service": {"accepting", "bounces", "config", "delivering", "maintenance", "monitor", "mxqueue", "orders",
+                "outages", "published", "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp",
+                "status", "web", "workers"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
     "cli": {"billing", "blueprint", "bounces", "config", "demo", "doctor", "maintenance", "mxqueue", "orders",
             "outages", "published", "recipients", "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp",

@@ -21,7 +21,6 @@ from typing import Any
 import uvloop
 
 from fallback_mx import garbage, maillog
-from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
 from fallback_mx.accepting.inquirer import Inquirer, Notebook
 from fallback_mx.accepting.words import (
@@ -45,6 +44,7 @@ from fallback_mx.smtp.doors import Doors
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.listener import Listener
 from fallback_mx.space import Space
+from fallback_mx.workers.channel import Channel
 from mxqueue import Envelope, Spool
 from mxqueue.ids import Ids
 from mxqueue.model import utc_now

@@ -29,6 +29,9 @@ NOUNS = (
     "invoice",
     "config",
     "db",
+    "check",
+    "completion",
+    "mailq",
 )
 
 

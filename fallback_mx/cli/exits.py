@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from fallback_mx.cli.options import wants_json
+from fallback_mx.cli.unknown import did_you_mean
 from fallback_mx.visible import visible
 
 DONE = 0
@@ -63,6 +64,10 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            # click knows only of those that have been loaded.
+            perhaps = did_you_mean(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"No such command {args[0]!r}.{' ' + perhaps if perhaps else ''}", ctx)
         name, command, rest = super().resolve_command(ctx, args)
         if wants_json(ctx) and command is not None and not any("--json" in one.opts for one in command.params):
             raise click.UsageError(f"{name} prints nothing that --json could be of use for.", ctx)

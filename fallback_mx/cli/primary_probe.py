@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fallback_mx.cli.completing import primary_names
 from fallback_mx.cli.exits import DONE, FAILED, complain
 from fallback_mx.cli.options import config_option, json_option, load_config
 from fallback_mx.cli.printing import print_json, print_table, say, short
@@ -28,7 +29,7 @@ def register(group: click.Group) -> None:
 @click.command(short_help="Look at it once, now, step by step.")
 @config_option
 @json_option
-@click.argument("name")
+@click.argument("name", shell_complete=primary_names)
 def probe(name: str, as_json: bool) -> int:
     """Look at a primary once, now, as deep as `probe` says: connect, greet, encrypt, log in, ask for a recipient.
 

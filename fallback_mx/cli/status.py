@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -88,19 +89,21 @@ def read(store: Queue, settings: Config) -> Status:
     from fallback_mx.orders.book import OrderBook
     from fallback_mx.outages.log import OutageLog
     from fallback_mx.status import read_status, with_upkeeps
+    from mxqueue.engine import is_served
 
     log = OutageLog(store.writer.submit, store.read, settings.server.hostname)
     book = OrderBook(store.writer.submit, store.read)
     now = datetime.now(UTC)
-    return with_upkeeps(read_status(store, log, book, gaps(settings), now), upkeeps(store, settings, now))
+    served = is_served(settings.storage.url)
+    found = with_upkeeps(read_status(store, log, book, gaps(settings, served), now), upkeeps(store, settings, now))
+    return replace(found, is_running=served)
 
 
-def gaps(settings: Config) -> Mapping[str, timedelta]:
+def gaps(settings: Config, served: bool | None) -> Mapping[str, timedelta]:
     """How long each primary may go without a look before it counts as unwatched."""
     from fallback_mx.status import patience
-    from mxqueue.engine import is_served
 
-    if is_served(settings.storage.url) is False:
+    if served is False:
         # Whatever was seen last, nobody is looking now.
         return {primary.name: timedelta() for primary in settings.primaries}
     return {primary.name: patience(primary.interval) for primary in settings.primaries}

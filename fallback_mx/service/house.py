@@ -27,6 +27,8 @@ from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
 from fallback_mx.published.schema import MIGRATIONS as PUBLISHED
 from fallback_mx.recipients.schema import MIGRATIONS as RECIPIENTS
 from fallback_mx.rules.health import State
+from fallback_mx.service.couriers import Couriers, couriers_size
+from fallback_mx.service.crew import crew_size
 from fallback_mx.service.front import Front
 from fallback_mx.service.knowledge import Knowledge
 from fallback_mx.service.primaries import Primaries
@@ -144,6 +146,7 @@ class House:
             self._on_state,
             self._knowledge,
             self._reports,
+            self._couriers(),
         )
         self._front = Front(
             config,
@@ -176,6 +179,11 @@ class House:
         app = make_app(view, self._metrics, maillog.crashed)
         self._http = HttpServer(app, where.host, where.port) if where is not None else None
         self._chores: list[asyncio.Task[None]] = []
+
+    def _couriers(self) -> Couriers | None:
+        """None where everything is done in one process, or the database has servers of its own."""
+        size, reader = couriers_size(crew_size(self._config.server.workers)), self._queue.reader
+        return Couriers(size, reader) if size > 0 and reader is not None else None
 
     async def _start(self) -> None:
         # Both ports are had before anything acts, and nobody is told of primaries that are not there yet.

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, CursorResult, Executable
+from sqlalchemy import BindParameter, Connection, CursorResult, Dialect, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import iterate
 
@@ -35,7 +35,7 @@ class Prepared:
         """Once for each of these rows. With none of them nothing happens."""
         if not rows:
             return
-        sql, is_positional = self._sql(connection)
+        sql, is_positional = self._sql(connection.dialect)
         if is_positional:
             driver.execute_many(connection, sql, rows)
         else:
@@ -43,14 +43,17 @@ class Prepared:
 
     def one(self, connection: Connection, *values: object) -> CursorResult[*tuple[Any, ...]]:
         """Once, with these values. Rows of the result have what the driver makes of it."""
-        sql, is_positional = self._sql(connection)
+        sql, is_positional = self._sql(connection.dialect)
         return connection.exec_driver_sql(sql, values if is_positional else self._named(values))
 
     def _named(self, row: Values) -> dict[str, object]:
         return dict(zip(self._names, row, strict=True))
 
-    def _sql(self, connection: Connection) -> tuple[str, bool]:
-        dialect = connection.dialect
+    def text(self, dialect: Dialect) -> str:
+        """As the driver takes it."""
+        return self._sql(dialect)[0]
+
+    def _sql(self, dialect: Dialect) -> tuple[str, bool]:
         found = self._compiled.get(dialect.name)
         if found is None:
             compiled = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]

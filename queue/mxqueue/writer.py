@@ -24,8 +24,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from mxqueue.causes import classify, may_be_repeated
-from mxqueue.engine import BUSY_TIMEOUT_SECONDS, database_path, sqlite_module
+from mxqueue.engine import database_path
 from mxqueue.errors import READ_ONLY_ADVICE, QueueError, QueueFull, QueueUnavailable, StorageFailed
+from mxqueue.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_module
 
 T = TypeVar("T")
 P = TypeVar("P")

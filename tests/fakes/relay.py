@@ -31,7 +31,7 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from fallback_mx.cli.opening import migrations
-from mxqueue import LedgerRow, views
+from mxqueue import LedgerRow, past, views
 from mxqueue.engine import make_engine
 from mxqueue.schema import ledger
 from tests.fakes.nursery import Child, Nursery
@@ -194,7 +194,7 @@ class Relay:
         try:
             with engine.connect() as connection:
                 ids = connection.scalars(select(ledger.c.message_id).distinct().order_by(ledger.c.message_id)).all()
-                return [row for each in ids for row in views.ledger_rows(connection, each)]
+                return [row for each in ids for row in past.ledger_rows(connection, each)]
         finally:
             engine.dispose()
 

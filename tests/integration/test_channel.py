@@ -13,7 +13,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fallback_mx.accepting.channel import Channel
+from fallback_mx.workers.channel import Channel
 
 # The size of each frame's octets, and whether a descriptor comes with it. A socket takes about 200 kB at once.
 frames = st.lists(

@@ -103,6 +103,20 @@ def test_the_primaries_are_told_worst_first(primaries: tuple[Primary, ...], said
 
 
 @pytest.mark.parametrize(
+    ("primaries", "said"),
+    [
+        ((UNKNOWN,), "the service is not running; no message waits."),
+        (
+            (UNKNOWN, Primary("e", State.UNKNOWN, _ago(5)), Primary("f", State.UNKNOWN, _ago(9))),
+            "the service is not running; its primaries were last watched 5 min ago; no message waits.",
+        ),
+    ],
+)
+def test_a_stopped_service_is_told_before_anything_else(primaries: tuple[Primary, ...], said: str) -> None:
+    assert sentence(replace(_status(*primaries), is_running=False)) == said
+
+
+@pytest.mark.parametrize(
     ("state", "queued", "said"),
     [
         (State.DOWN, _queued(212), "212 messages are safe; oldest 13 min."),

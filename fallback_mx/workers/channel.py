@@ -1,4 +1,4 @@
-"""Between the service and one of its accepting processes: frames over a Unix socket, some with a file descriptor.
+"""Between the service and one of its processes: frames over a Unix socket, some with a file descriptor.
 
 A frame is a head (the length of the pickle, whether a descriptor comes with it, the number of buffers), the length of
 each buffer, a pickled value, and the buffers: what is wrapped in a `PickleBuffer` goes as it is and arrives as bytes.
