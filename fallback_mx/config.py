@@ -46,6 +46,7 @@ from fallback_mx.config_fields import (
     Size,
     SizeOrZero,
     StorageUrl,
+    Switch,
     Text,
     WebUrl,
     Workers,
@@ -135,6 +136,9 @@ class Http(_Table):
     """Health, metrics and status over HTTP. `listen` is None where it is switched off."""
 
     listen: ListenOrNone = Field(default=Endpoint("127.0.0.1", 8025), examples=["127.0.0.1:8025"])
+    public_status: Switch = Field(default=True, examples=[True])
+    show_hosts: Switch = Field(default=False, examples=[False])
+    status_tokens_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/status-tokens"])
 
 
 class Bounces(_Table):

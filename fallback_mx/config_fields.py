@@ -242,6 +242,12 @@ def _filled(value: Any) -> str:
     return text
 
 
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise unfit(f"{quoted(value)} is neither true nor false", "write true or false, without quotes")
+    return value
+
+
 _AS_DURATION = PlainSerializer(format_duration, return_type=str)
 _AS_SIZE = PlainSerializer(format_size, return_type=str)
 
@@ -288,6 +294,7 @@ ServerOrNone = Annotated[
     PlainValidator(_server_or_none),
     PlainSerializer(lambda endpoint: str(endpoint or ""), return_type=str),
 ]
+Switch = Annotated[bool, PlainValidator(_switch)]
 CountOrZero = Annotated[StrictInt, Field(ge=0, le=100_000)]
 Command = Annotated[tuple[str, ...], PlainValidator(_command), PlainSerializer(list, return_type=list[str])]
 WebUrl = Annotated[str, PlainValidator(web_url), PlainSerializer(without_secrets, return_type=str)]

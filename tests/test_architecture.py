@@ -41,18 +41,23 @@ MAY_IMPORT = {
     "monitor": {"mxqueue", "outages", "rules"},
     "status": {"maintenance", "mxqueue", "orders", "outages", "rules", "sla"},
     "sentence": {"maintenance", "rules", "sla", "status"},
-    "web": {"mxqueue", "rules", "sla"},
-    "accepting": {"mxqueue", "rules", "smtp"},
+    "published": {"mxqueue", "orders", "outages", "rules", "sentence", "settlement", "sla", "status"},
+    "web": {"mxqueue", "published", "rules", "sla"},
+    "workers": set(),
+    "accepting": {"mxqueue", "rules", "smtp", "workers"},
+    "delivering": {"mxqueue", "redelivery", "rules", "smtp", "workers"},
     "rescue": {"mxqueue", "smtp"},
     "bounces": {"mxqueue", "rules"},
     "config": set(),
     "blueprint": {"doctor", "smtp"},
     "doctor": {"bounces", "mxqueue", "recipients", "rules", "smtp"},
-    "service": {"accepting", "bounces", "config", "maintenance", "monitor", "mxqueue", "orders", "outages",
-                "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp", "status", "web"},
+    "service": {"accepting", "bounces", "config", "delivering", "maintenance", "monitor", "mxqueue", "orders",
+                "outages", "published", "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp",
+                "status", "web", "workers"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
     "cli": {"billing", "blueprint", "bounces", "config", "demo", "doctor", "maintenance", "mxqueue", "orders",
-            "outages", "recipients", "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp", "status"},
+            "outages", "published", "recipients", "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp",
+            "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
@@ -162,8 +167,9 @@ def test_aiosmtplib_is_known_to_the_smtp_part_alone():
 
 
 def test_sql_is_known_to_the_queue_and_the_records_beside_it_and_the_check_of_its_url():
+    records = {"maintenance", "orders", "outages", "published", "recipients", "settlement"}
     parts = {part_of(module) for module in importers_of("sqlalchemy")}
-    assert parts <= {"maintenance", "mxqueue", "orders", "outages", "recipients", "settlement", "config", "cli"}
+    assert parts <= {"mxqueue", *records, "config", "cli"}
 
 
 @pytest.mark.parametrize("library", ["dateutil", "icalendar"])

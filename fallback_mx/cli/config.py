@@ -73,13 +73,24 @@ def on_this_machine(loaded: Config) -> list[Problem]:
     from fallback_mx.config_problems import Problem
     from fallback_mx.smtp.tls import BadCertificate, server_context
 
-    problems = [*of_files(loaded), *problems_of_contracts(loaded)]
+    problems = [*of_files(loaded), *problems_of_contracts(loaded), *_of_tokens(loaded)]
     try:
         server_context(loaded.server.tls_certificate, loaded.server.tls_key)
     except BadCertificate as error:
         advice = error.advice.rstrip(".")
         problems.append(Problem("", str(error), advice[0].lower() + advice[1:]))
     return problems
+
+
+def _of_tokens(loaded: Config) -> Iterator[Problem]:
+    """A file that is not there is told with the other files."""
+    from fallback_mx.config_problems import Problem
+    from fallback_mx.published.tokens import ADVICE, read_tokens
+
+    path = loaded.http.status_tokens_file
+    if path is not None and path.is_file():
+        customers = {primary.customer for primary in loaded.primaries if primary.customer}
+        yield from (Problem("http.status_tokens_file", flaw, ADVICE) for flaw in read_tokens(path, customers)[1])
 
 
 @config.command(short_help="Show every setting in force; passwords are hidden.")

@@ -8,8 +8,8 @@ from pathlib import Path
 from fallback_mx.doctor.finding import Finding, error, ok, warning
 from fallback_mx.space import Space
 from fallback_mx.spoken import octets
-from mxqueue.engine import sqlite_module
 from mxqueue.errors import UnsafeSQLite
+from mxqueue.sqlite import sqlite_module
 
 DISK, SQLITE = "disk", "sqlite"
 LITTLE = 4

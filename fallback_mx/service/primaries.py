@@ -17,6 +17,7 @@ from fallback_mx.outages.log import OutageLog
 from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.rules.health import State
 from fallback_mx.rules.orders import Standing
+from fallback_mx.service.couriers import Couriers
 from fallback_mx.service.orders import Orders
 from fallback_mx.service.outbound import Lessons
 from fallback_mx.service.reports import Reports
@@ -62,7 +63,9 @@ class Primaries:
         on_state: Callable[[], None],
         lessons: Lessons,
         reports: Reports,
+        couriers: Couriers | None = None,
     ) -> None:
+        self._couriers = couriers
         self._lessons = lessons
         self._reports = reports
         self._orders = Orders(queue, self._on_orders, on_crash)
@@ -123,6 +126,7 @@ class Primaries:
                     self._orders,
                     self._surroundings,
                     place / len(wanted) if len(wanted) > FEW else 0.0,
+                    self._couriers,
                 )
         self._on_state()
 
@@ -209,3 +213,5 @@ class Primaries:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds + 5):
                     await asyncio.gather(*ending, return_exceptions=True)
+        if self._couriers is not None:
+            await self._couriers.stop()

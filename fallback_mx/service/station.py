@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from fallback_mx import maillog
 from fallback_mx.config import Primary, Server
+from fallback_mx.delivering.words import Way
 from fallback_mx.monitor import Monitor, MonitorSettings
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry, Reporter
@@ -23,6 +24,7 @@ from fallback_mx.rules.draining import Phase
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.rules.orders import NO_ORDERS, Standing
 from fallback_mx.rules.watching import PortState, Watching
+from fallback_mx.service.couriers import Couriers
 from fallback_mx.service.etrn import Turn
 from fallback_mx.service.looks import Looks
 from fallback_mx.service.next_hops import Alarms, destination_of, dial_settings
@@ -61,6 +63,7 @@ class Station:
         orders: Orders,
         surroundings: Surroundings,
         turn: float,
+        couriers: Couriers | None = None,
     ) -> None:
         """`turn` is where it stands among all that are watched, from 0 up to 1."""
         self.primary = primary
@@ -100,6 +103,8 @@ class Station:
             clock=utc_now,
             chance=random.random,
             reporter=reporter,
+            elsewhere=couriers,
+            way=self._way,
         )
         self.turn = Turn(primary.etrn_from, self._route, self._start_turn, on_state)
         self._watching = asyncio.create_task(self.monitor.run())
@@ -119,6 +124,14 @@ class Station:
 
     async def _connect(self) -> Courier:
         return Courier(*await self._line(self._dial), self._dial.announce, self._doubts)
+
+    async def _way(self) -> Way:
+        """For a courier process."""
+        try:
+            return Way(await self._route.next_hops(), self._dial)
+        except NoConnection as failure:
+            self._alarms.failed(failure)
+            raise
 
     async def _line(self, dial: DialSettings) -> Line:
         try:
@@ -174,8 +187,8 @@ class Station:
             elif was is not None:
                 maillog.order_ended(self.primary.name, what=was.what.value)
 
-    def _on_delivered(self) -> None:
-        self.monitor.tally(delivered=1)
+    def _on_delivered(self, recipients: int) -> None:
+        self.monitor.tally(delivered=recipients)
 
     def _on_recovery(self, name: str, before: Health, after: Health) -> None:
         self.recovered_at = utc_now()

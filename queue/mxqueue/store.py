@@ -32,6 +32,7 @@ from mxqueue.model import (
     RouteCount,
     Settlement,
 )
+from mxqueue.reading import ReaderSettings
 from mxqueue.shape import Cut, Shape
 from mxqueue.shape import read as read_shape
 from mxqueue.spool import StoredContent
@@ -58,6 +59,15 @@ class Queue(Access):
         ids = tuple(envelope.id or self.new_id() for envelope in envelopes)
         work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
         return self.writer.submit_bulk(intake.accept, work, content.size * len(ids))
+
+    def accept_then(
+        self, envelopes: Sequence[Envelope], content: Content, then: Callable[[BaseException | None], None]
+    ) -> None:
+        """As `accept`, for envelopes that have their ids: `then` is called on the writer's thread once that is done,
+        with what went wrong or None. It must not raise, and is to be brief: the others wait meanwhile."""
+        ids = tuple([envelope.id for envelope in envelopes])
+        work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
+        self.writer.submit_bulk_then(intake.accept, work, content.size * len(ids), then)
 
     def take_over(
         self,
@@ -136,6 +146,13 @@ class Queue(Access):
         Raises NoSuchMessage where one of the messages does not exist.
         """
         return self._aside(contents.find_all, self._read_engine, message_ids)
+
+    @property
+    def reader(self) -> ReaderSettings | None:
+        """How another process of this service reads contents by itself; None for a database server."""
+        if self.path is None:
+            return None
+        return ReaderSettings(str(self.path), contents.statements(self._read_engine))
 
     # Looking ----------------------------------------------------------------------------------------------------
 

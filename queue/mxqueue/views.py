@@ -49,12 +49,12 @@ def load_messages(
     """These messages with their recipients, oldest first; `only` narrows the recipients to these keys."""
     wanted = texts(connection, ids)
     recipients: dict[str, list[Recipient]] = {}
-    for row in _RECIPIENTS.one(connection, wanted):
+    for row in _RECIPIENTS.one(connection, wanted).all():
         if only is None or (row[0], row[1]) in only:
             recipients.setdefault(row[0], []).append(_recipient(*row))
     return [
         _message(tuple(recipients.get(row[0], ())), *row)
-        for row in _MESSAGES.one(connection, wanted)
+        for row in _MESSAGES.one(connection, wanted).all()
         if only is None or row[0] in recipients
     ]
 

@@ -217,7 +217,7 @@ def run_as_nobody(code: str, *arguments: str) -> str:
 
 
 IMPORTS = (
-    "import sys\nfrom mxqueue import Queue, QueueError\nfrom mxqueue.engine import sqlite_module\nsqlite_module()\n"
+    "import sys\nfrom mxqueue import Queue, QueueError\nfrom mxqueue.sqlite import sqlite_module\nsqlite_module()\n"
 )
 OPEN = """
 try:

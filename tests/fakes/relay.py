@@ -76,6 +76,7 @@ class Relay:
         *primaries: Mapping[str, object],
         server: Mapping[str, object] | None = None,
         storage: Mapping[str, object] | None = None,
+        http: Mapping[str, object] | None = None,
         monitor: Mapping[str, object] | None = None,
         database_directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
@@ -92,7 +93,7 @@ class Relay:
         tables: list[tuple[str, Mapping[str, object]]] = [
             ("[server]", {"hostname": "relay.example.net", "listen": [f"127.0.0.1:{self.port}"], **(server or {})}),
             ("[storage]", {"url": self.url, **(storage or {})}),
-            ("[http]", {"listen": f"127.0.0.1:{self.http_port}"}),
+            ("[http]", {"listen": f"127.0.0.1:{self.http_port}", **(http or {})}),
             ("[monitor]", monitor or {}),
             *(("[[primary]]", table) for table in primaries),
         ]

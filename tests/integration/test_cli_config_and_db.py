@@ -54,6 +54,21 @@ def test_config_check_names_every_problem_on_a_line_of_its_own(operator: Operato
         assert any(key in line for line in lines), lines
 
 
+def test_config_check_names_the_lines_of_the_tokens_that_cannot_be_used(operator: Operator, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("0123456789abcdef0123 Exmple\nshort Example\n")
+    operator.config.write_text(
+        f'[http]\nstatus_tokens_file = "{tokens}"\n'
+        f'[storage]\nurl = "sqlite:///{tmp_path}/queue.db"\n'
+        '[[primary]]\nname = "main"\ndomains = ["example.org"]\ncustomer = "Example"\n'
+    )
+    result = operator.run("config", "check")
+    assert result.exit_code == 2
+    assert "line 1: no primary has the customer Exmple; write a token" in result.stderr
+    assert "line 2: the token is too short" in result.stderr
+    assert "0123456789" not in result.stderr
+
+
 def test_config_check_names_everything_that_is_not_on_this_machine_at_once(operator: Operator, tmp_path: Path) -> None:
     program_file = tmp_path / "list"
     program_file.write_text("#!/bin/sh\n")

@@ -27,6 +27,7 @@ EXAMPLES = {
     ("[server]", "hostname"),
     ("[server]", "tls_certificate"),
     ("[server]", "tls_key"),
+    ("[http]", "status_tokens_file"),
     ("[[primary]]", "name"),
     ("[[primary]]", "domains"),
     ("[[primary]]", "host"),

@@ -283,7 +283,19 @@ HTTP_MISTAKES = [
         'http.listen: "::1:8025" lacks brackets; write an IPv6 address in brackets, for example "[::1]:8025"',
     ),
     ('listen = "0.0.0.0:25"', 'http.listen: "0.0.0.0:25" is in server.listen too; write another port'),
-    ('token_fle = "x"', "http.token_fle: is not a key of [http]; write one of listen, or take it out"),
+    (
+        'token_fle = "x"',
+        "http.token_fle: is not a key of [http]; write one of listen, public_status, show_hosts, status_tokens_file, "
+        "or take it out",
+    ),
+    ('public_status = "no"', 'http.public_status: "no" is neither true nor false; write true or false, without quotes'),
+    ("show_hosts = 1", "http.show_hosts: 1 is neither true nor false; write true or false, without quotes"),
+    ('status_tokens_file = ""', "http.status_tokens_file: is empty; write the path of a file, or take the key out"),
+    (
+        "status_tokens_file = true",
+        "http.status_tokens_file: true is not text; "
+        'write text in double quotes, for example "/etc/ssl/fallback-mx.pem"',
+    ),
 ]
 PRIMARY_MISTAKES = [
     ("interval = 10", 'primary[0].interval: is a number without a unit: 10; '
