@@ -55,7 +55,7 @@ def _octets(text: str) -> float:
 NUMBER, AGE, SIZE = Range("number"), Range("age"), Range("size")
 
 
-@click.group(cls=Plugin)
+@click.group(cls=Plugin, short_help="Answer Nagios and Icinga, as a plugin.")
 @config_option
 def check() -> None:
     """Ask as a plugin for Nagios or Icinga does: one line, figures behind a bar, and the exit code.

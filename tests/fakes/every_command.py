@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from fallback_mx.outages.spans import Watch
 from fallback_mx.sla.intervals import Interval
 from mxqueue import Outcome, RecipientState, Settlement
 from mxqueue.model import utc_now
+from tests.fakes.clinic import Clinic
 from tests.fakes.history import on_record, span, watch
 from tests.fakes.operator import Operator
+from tests.fakes.primary import FakePrimary
+from tests.fakes.relay import DOMAIN, Relay, primary
 
 HOUR = timedelta(hours=1)
 OCTOBER = ("--month", "2026-10")
@@ -25,7 +29,12 @@ account = "4711"
 contacts = ["carol@example.org"]
 country = "CZ"
 time_zone = "Europe/Prague"
+
+[[product]]
+name = "mail"
+price = "4.00"
 """
+USERS = "user,product,created,deleted,storage_gb\n" + "".join(f"m{each},mail,2026-01-01,,1.7\n" for each in range(3))
 
 Told = dict[str, list[dict[str, Any]]]
 
@@ -44,7 +53,12 @@ class EveryCommand:
         self.told: Told = {}
 
     def run(self, name: str, *words: str, code: int = 0, input: str | None = None) -> list[dict[str, Any]]:
-        result = self.operator.run(*name.split(), *words, "--json", input=input)
+        return self._of(name, self.operator, *words, code=code, input=input)
+
+    def _of(
+        self, name: str, operator: Operator, *words: str, code: int = 0, input: str | None = None
+    ) -> list[dict[str, Any]]:
+        result = operator.run(*name.split(), *words, "--json", input=input)
         assert result.exit_code == code, (name, words, result.output)
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         self.told.setdefault(name, []).extend(lines)
@@ -57,7 +71,10 @@ class EveryCommand:
         self.of_recipients()
         self.of_outages()
         self.of_agreements()
+        self.of_maintenance()
         self.of_the_rest()
+        self.of_newcomers()
+        self.of_a_service()
         return self.told
 
     def _attempt(self) -> None:
@@ -160,9 +177,53 @@ class EveryCommand:
         self.run("sla frozen", *OCTOBER)
         self.run("sla report", *OCTOBER)
 
+    def of_maintenance(self) -> None:
+        begins = (utc_now() - HOUR).strftime("%Y-%m-%dT%H:%M:%SZ")
+        about = ("--start", begins, "--for", "3h", "--reason", "new disks")
+        (made,) = self.run("maintenance add", "main", *about)
+        weekly = ("--start", "2099-03-26T22:00", "--time-zone", "Europe/Prague", "--for", "1h")
+        self.run("maintenance add", "--all", *weekly, "--rule", "FREQ=WEEKLY;BYDAY=TH")
+        self.run("status")
+        self.run("primary list")
+        self.run("maintenance list")
+        calendar = self.directory / "maintenance.ics"
+        self.run("maintenance export")
+        self.run("maintenance export", "--output", str(calendar))
+        self.run("maintenance import", str(calendar), "--primary", "other")
+        self.run("maintenance cancel", str(made["id"]), "--reason", "not now")
+        self.run("maintenance list", "--past")
+
     def of_the_rest(self) -> None:
         self.run("config check")
         self.run("config show")
         self.run("config check", "--config", "/nowhere.toml", code=2)
+        self.run("invoice", *OCTOBER, "--data", "-", input=USERS)
+        self.run("invoice", *OCTOBER, "--data", "-", "--credit-percent", "5", input=USERS)
         self.run("db check")
         self.run("db migrate")
+
+    def of_newcomers(self) -> None:
+        below = self.directory / "clinic"
+        below.mkdir()
+        with Clinic(below) as clinic:
+            clinic.write_config()
+            self._of("doctor", clinic.operator, *clinic.words)
+            where = ("--resolver", f"127.0.0.1:{clinic.resolver_port}", "--host-port", str(clinic.primary_port))
+            files = ("--units", str(below / "units"), "--config", str(below / "new" / "fallback-mx.toml"))
+            who = ("--domain", "example.org", "--hostname", "mx2.example.com", "--host", "127.0.0.1")
+            self._of("init", clinic.operator, "--yes", *where, *files, *who, "--storage", f"sqlite:///{below}/new.db")
+
+    def of_a_service(self) -> None:
+        """What wants a running service, whose own words about its drains come with it."""
+        with FakePrimary() as fake, Relay(primary(fake.port, when_up="accept")) as relay:
+            on_record = partial(relay.cli_json_lines, "primary", "list")
+            relay.wait_for(lambda: on_record()[0]["state"] == "up", "it is on record that the primary is up")
+            proof = str(self.directory / "proof.md")
+            words = {
+                "test-mail": (DOMAIN,),
+                "drill": ("main", "--yes", "--proof", proof, "--for", "6s", "--wait", "30s"),
+                "status": (),
+            }
+            for name, rest in words.items():
+                lines = relay.cli(*name.split(), *rest, "--json").splitlines()
+                self.told.setdefault(name, []).extend(map(json.loads, lines))
