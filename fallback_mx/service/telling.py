@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-# What follows is told this much later, and telling takes no more than this share of the time.
-SOON_SECONDS = 0.05
+# What follows is told at least this much later, and telling takes no more than this share of the time.
+SOON_SECONDS = 0.001
 SHARE = 0.1
 
 
