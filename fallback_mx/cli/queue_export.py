@@ -17,7 +17,6 @@ from fallback_mx.cli.meant import actor, meant, pages
 from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, say
-from fallback_mx.cli.unknown import no_message_matches
 from fallback_mx.spoken import counted, octets
 
 if TYPE_CHECKING:
@@ -57,10 +56,10 @@ def export(
     """
     named = meant(ids, selection, everything)
     wanted = selection.filter(datetime.now(UTC))
-    with opened() as (store, settings):
+    with opened() as (store, _):
         sizes = {message.id: message.size for part in pages(wanted, named) for message in walk(store, part)}
         if not sizes:
-            complain(no_message_matches(settings, selection.primary))
+            complain("no message matches")
             return NOTHING_MATCHED
         if dry_run:
             _tell(sizes, sizes, as_json, dry=True)

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from fallback_mx.redelivery.feed import Feed
+from fallback_mx.redelivery.feed import Feed, Load
 from fallback_mx.redelivery.rate import Rate
-from fallback_mx.redelivery.shelf import Load
-from fallback_mx.redelivery.terms import DrainEvents, Taken
+from fallback_mx.redelivery.terms import DrainEvents
 from fallback_mx.rules.disposition import Disposition
+from mxqueue import Queue
 from mxqueue.errors import QueueError
 from mxqueue.model import Enclosed, Outcome, RecipientState, Settlement
-
-if TYPE_CHECKING:
-    from mxqueue import Queue
 
 RETRY_SECONDS = 1.0
 
@@ -109,27 +105,20 @@ class Settler:
                 break
             except QueueError as error:
                 if not self._is_failing:
-                    self._is_failing = True
                     self._events.trouble(error)
-                    self._on_change()
+                self._is_failing = True
                 await asyncio.sleep(RETRY_SECONDS)
         was_behind = self.is_behind
         self._is_failing = False
-        taken: list[Taken] = []
-        stale = set(refused)
+        self._rate.count(sum(each.has_delivered for each in self._in_flight))
         for each in self._in_flight:
             if not each.is_part:
                 self._feed.done(each.load)
-            taken += self._tell(each, stale)
-        # One for each message of which anything was delivered.
-        self._rate.count(len({id(message) for message, _, _ in taken}))
-        if taken:
-            self._events.delivered(taken)
+            self._tell(each, set(refused))
         if was_behind:
             self._on_change()
 
-    def _tell(self, settled: Settled, refused: set[tuple[str, int]]) -> Iterator[Taken]:
-        """Tell of all but the deliveries, which are given."""
+    def _tell(self, settled: Settled, refused: set[tuple[str, int]]) -> None:
         message = settled.load.message
         if settled.report is not None and not any((message.id, position) in refused for position in settled.outcomes):
             self._events.reported(message, settled.report)
@@ -143,7 +132,7 @@ class Settler:
                 self._events.settlement_refused(message.id, recipient.position)
             elif outcome.state is RecipientState.DELIVERED:
                 self.delivered += 1
-                yield Taken(message, recipient, outcome.reply)
+                self._events.delivered(message, recipient, outcome.reply)
             elif outcome.not_before is not None:
                 self._events.deferred(
                     message,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fallback_mx import entrance, maillog
+from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.words import (
     Answered,
     Answers,
@@ -25,9 +28,7 @@ from fallback_mx.accepting.words import (
 )
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.crowd import forget
-from fallback_mx.workers.channel import Channel
-from fallback_mx.workers.child import Child
-from mxqueue import BytesContent, Envelope, FileContent, QueueUnavailable
+from mxqueue import BytesContent, FileContent, QueueUnavailable
 
 if TYPE_CHECKING:
     from fallback_mx.service.crew import Crew
@@ -50,7 +51,7 @@ class Member:
         self._crew = crew
         self._number = number
         self._channel: Channel | None = None
-        self._child: Child | None = None
+        self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._answers: Answers = []
@@ -65,9 +66,9 @@ class Member:
     async def start(self, ports: Sequence[socket.socket]) -> None:
         self._ports = ports
         await self._spawn()
-        assert self._child is not None
+        assert self._process is not None
         ready = asyncio.ensure_future(self._ready.wait())
-        ended = asyncio.ensure_future(self._child.wait())
+        ended = asyncio.ensure_future(self._process.wait())
         await asyncio.wait([ready, ended], timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for each in (ready, ended):
             each.cancel()
@@ -84,24 +85,34 @@ class Member:
         self._is_leaving = True
         for port in self._ports:
             port.close()
-        if self._child is not None:
+        if self._process is not None:
             self.send(Leave(grace_seconds))
-            await self._child.end(grace_seconds + KILL_SECONDS)
+            try:
+                async with asyncio.timeout(grace_seconds + KILL_SECONDS):
+                    await self._process.wait()
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
+                await self._process.wait()
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
         self._part()
 
     async def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._channel = Channel(ours, self._on_frame, self._part)
         crowd, ports = self._crew.crowd, [one.fileno() for one in self._ports]
-        self._child = await Child.start(
-            "fallback_mx.accepting",
-            self._on_frame,
-            self._part,
-            arguments=[crowd, self._crew.size, self._number, *ports],
-            descriptors=[crowd, *ports],
-        )
-        self._channel = self._child.channel
+        arguments = [theirs.fileno(), crowd, self._crew.size, self._number, *ports]
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "fallback_mx.accepting", *map(str, arguments)),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno(), crowd, *ports],
+            )
+        finally:
+            theirs.close()
         self.send(self._crew.setup)
         self.send(self._crew.states())
         self.send(Refusing(self._crew.knows.refusing))
@@ -111,8 +122,8 @@ class Member:
         delay = FIRST_DELAY_SECONDS
         while True:
             began = time.monotonic()
-            assert self._child is not None
-            status = await self._child.wait()
+            assert self._process is not None
+            status = await self._process.wait()
             forget(self._crew.crowd, self._number)
             self._part()
             if self._is_leaving:
@@ -173,10 +184,9 @@ class Member:
         self._crew.look_up(question, then)
 
     def _accept(self, message: Message, descriptor: int | None) -> None:
-        number, carried, size, digest, octets = message
-        envelopes = [Envelope._make(one) for one in carried]
+        number, envelopes, size, digest, octets = message
         channel = self._channel
-        if isinstance(octets, bytes):
+        if octets is not None:
             self._crew.commits.accept(
                 envelopes, BytesContent(octets, digest), lambda error: self._answer(channel, number, error)
             )

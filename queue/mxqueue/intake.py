@@ -52,13 +52,11 @@ def accept(connection: Connection, batch: list[Acceptance]) -> list[tuple[str, .
     messages: list[tuple[object, ...]] = []
     recipients: list[tuple[object, ...]] = []
     rows: list[tuple[object, ...]] = []
-    # SQLite's driver asks around what a bool might be, and takes as long over it as over the rest of the row.
-    flag = int if connection.dialect.name == "sqlite" else bool
     for work in batch:
         _check(work)
         now = to_micros(work.now)
         for message_id, envelope in zip(work.ids, work.envelopes, strict=True):
-            messages.append(_message_row(work, now, message_id, envelope, flag))
+            messages.append(_message_row(work, now, message_id, envelope))
             source = work.source or (f"from {envelope.client_address}" if envelope.client_address else "")
             requests = envelope.report_requests or _NO_REQUESTS
             doubt = envelope.ambiguous
@@ -95,9 +93,7 @@ def _check(work: Acceptance) -> None:
         raise QueueError(wrong, "This is a defect of the service: please report it.")
 
 
-def _message_row(
-    work: Acceptance, now: int, message_id: str, envelope: Envelope, flag: type[int]
-) -> tuple[object, ...]:
+def _message_row(work: Acceptance, now: int, message_id: str, envelope: Envelope) -> tuple[object, ...]:
     return (
         message_id,
         now,
@@ -109,7 +105,7 @@ def _message_row(
         envelope.helo,
         envelope.trace,
         envelope.body,
-        flag(envelope.smtputf8),
+        envelope.smtputf8,
         work.node,
         envelope.ret,
         envelope.envid,

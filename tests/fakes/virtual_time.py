@@ -29,13 +29,12 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._seconds = 0.0
-        super().__init__(_JumpingSelector(self.pass_by))
+        super().__init__(_JumpingSelector(self._pass))
 
     def time(self) -> float:
         return self._seconds
 
-    def pass_by(self, seconds: float) -> None:
-        """So much time goes by."""
+    def _pass(self, seconds: float) -> None:
         self._seconds += seconds
 
 

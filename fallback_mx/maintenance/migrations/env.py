@@ -1,6 +1,0 @@
-from alembic import context
-
-from fallback_mx.maintenance.schema import metadata
-from mxqueue.migrate import run
-
-run(context, metadata)  # type: ignore[arg-type]  # alembic's proxy module stands for the EnvironmentContext

@@ -1,1 +1,0 @@
-"""What customers and the public are told: the facts of the status page, as far as they may be known."""
