@@ -5,10 +5,11 @@
 #   make run       the service on 127.0.0.1:2525 and http://127.0.0.1:8025, data under ./var
 #   make test      every test that needs no Debian package and no root
 #   make check     lint, format, types, architecture
-#   make peers     the tests with real mail servers (Debian packages; names those that are missing)
+#   make peers     the tests with real mail servers and a real browser (Debian packages; names those that are missing)
 #   make bench     this relay and Postfix side by side (BENCH_SHORT=1 for a short run, BENCH="--only idle", "--million")
 #   make fuzz      coverage-guided fuzzing, FUZZ_SECONDS (60) in all (Linux on x86-64; make test asks the same elsewhere)
-#   make dist      the wheel, in dist/
+#   make man       the manual pages, in build/man
+#   make dist      the wheel, in dist/, with the manual pages
 #   make lock      constraints.txt anew, from the newest releases that pyproject.toml allows
 #
 # Another Python than python3: make PYTHON=python3.12 install
@@ -19,13 +20,13 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP_VERSION := 26.3
 BIN := .venv/bin
 # Debian packages: those that are to be installed, and those that exclude Postfix and are to be unpacked.
-PEERS := postfix swaks
+PEERS := postfix swaks chromium
 UNPACKED_PEERS := exim4-daemon-light opensmtpd
 FUZZ_SECONDS ?= 60
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo run test check peers bench fuzz dist lock python
+.PHONY: install demo run test check peers bench fuzz man dist lock python
 
 install: .venv/installed
 
@@ -73,6 +74,7 @@ peers: install
 	@missing=""; for package in $(UNPACKED_PEERS); do [ -d .peers/$$package ] || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "Mail servers that are missing in .peers:$$missing (their tests are skipped; .ci/unpack-peers$$missing)"; fi
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
 	$(BIN)/python -m pytest tests/peers
 
 bench: install
@@ -82,7 +84,11 @@ fuzz: install
 	$(BIN)/python -m pip install --quiet --group fuzz
 	$(BIN)/python -m tests.fuzz all $(FUZZ_SECONDS)
 
-dist: install
+man: install
+	$(BIN)/python -m fallback_mx.cli.manual build/man
+	@echo "To read one: man -l build/man/fallback-mx.1"
+
+dist: man
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 

@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fallback_mx import config_checks, config_next_hops, config_problems
+from fallback_mx import config_checks, config_customers, config_next_hops, config_problems, config_watching
+from fallback_mx.config_customers import Customer
 from fallback_mx.config_fields import (
     Command,
     Count,
@@ -45,15 +46,32 @@ from fallback_mx.config_fields import (
     Size,
     SizeOrZero,
     StorageUrl,
+    Switch,
     Text,
     WebUrl,
     Workers,
 )
+from fallback_mx.config_invoice import Invoice, Product, of_products
 from fallback_mx.config_next_hops import NextHostField, PinField, SourceAddress
 from fallback_mx.config_problems import ConfigError, Problem, Section
 from fallback_mx.config_unfit import quoted
+from fallback_mx.config_watching import ControlField, Mailbox, SlowOrOff, WatchedPort, WatchedPortField
+from fallback_mx.users import user_name
 
-__all__ = ["Bounces", "Config", "ConfigError", "Endpoint", "Http", "Primary", "Problem", "Server", "Storage", "load"]
+__all__ = [
+    "Bounces",
+    "Config",
+    "ConfigError",
+    "Endpoint",
+    "Http",
+    "Monitoring",
+    "Primary",
+    "Problem",
+    "Server",
+    "Storage",
+    "WatchedPort",
+    "load",
+]
 
 # What a container or a trial sets without a file of its own. Empty means not set.
 ENVIRONMENT = {
@@ -118,12 +136,21 @@ class Http(_Table):
     """Health, metrics and status over HTTP. `listen` is None where it is switched off."""
 
     listen: ListenOrNone = Field(default=Endpoint("127.0.0.1", 8025), examples=["127.0.0.1:8025"])
+    public_status: Switch = Field(default=True, examples=[True])
+    show_hosts: Switch = Field(default=False, examples=[False])
+    status_tokens_file: FilePath | None = Field(default=None, examples=["/etc/fallback-mx/status-tokens"])
 
 
 class Bounces(_Table):
     """Reports to senders. `smarthost` is None where each goes to the exchangers of its sender's domain."""
 
     smarthost: ServerOrNone = Field(default=None, examples=["smtp.example.org:25"])
+
+
+class Monitoring(_Table):
+    """What all primaries are watched by. Without `controls` our own network is not told from theirs."""
+
+    controls: tuple[ControlField, ...] = Field(default=(), examples=[["192.0.2.1:53", "198.51.100.1:443"]])
 
 
 class Primary(_Table):
@@ -146,6 +173,14 @@ class Primary(_Table):
     interval: Interval = Field(default=timedelta(seconds=10), examples=["10s"])
     rise: Count = Field(default=2, examples=[2])
     fall: Count = Field(default=3, examples=[3])
+    probe: Literal["connect", "banner", "ehlo", "starttls", "transaction"] = Field(
+        default="starttls", examples=["starttls"]
+    )
+    probe_recipient: Mailbox | None = Field(default=None, examples=["postmaster@example.org"])
+    down_ports: tuple[WatchedPortField, ...] = Field(default=(), examples=[[993]])
+    alert_ports: tuple[WatchedPortField, ...] = Field(default=(), examples=[[993, 443]])
+    slow_after: SlowOrOff = Field(default=None, examples=["5s"])
+    slow_for: Interval = Field(default=timedelta(minutes=5), examples=["5m"])
     max_connections: Count = Field(default=5, examples=[5])
     tls: Literal["opportunistic", "none", "require", "verify", "dane"] = Field(
         default="opportunistic", examples=["opportunistic"]
@@ -174,6 +209,10 @@ class Primary(_Table):
     recipients_refresh: Interval = Field(default=timedelta(minutes=15), examples=["15m"])
     recipients_stale_after: Duration = Field(default=timedelta(days=1), examples=["1d"])
     call_ahead_per_minute: CountOrZero = Field(default=0, examples=[60])
+    customer: Name | None = Field(default=None, examples=["Example"])
+    agreement: Text = Field(default="kerio-cloud", examples=["kerio-cloud"])
+    region: Text | None = Field(default=None, examples=["cloud/EU"])
+    maintenance_notice: DurationOrZero = Field(default=timedelta(days=1), examples=["1d"])
 
     @property
     def next_hosts(self) -> tuple[Endpoint, ...]:
@@ -188,7 +227,11 @@ class Config(_Table):
     storage: Storage = Field(default_factory=Storage)
     http: Http = Field(default_factory=Http)
     bounces: Bounces = Field(default_factory=Bounces)
+    monitor: Monitoring = Field(default_factory=Monitoring)
     primaries: tuple[Primary, ...] = Field(alias="primary")
+    customers: tuple[Customer, ...] = Field(default=(), alias="customer")
+    invoice: Invoice = Field(default_factory=Invoice)
+    products: tuple[Product, ...] = Field(default=(), alias="product")
 
     @classmethod
     def table_names(cls) -> frozenset[str]:
@@ -204,8 +247,12 @@ SERVER = Section("[server]", Server)
 STORAGE = Section("[storage]", Storage)
 HTTP = Section("[http]", Http)
 BOUNCES = Section("[bounces]", Bounces)
+MONITOR = Section("[monitor]", Monitoring)
 PRIMARY = Section("[[primary]]", Primary)
-SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, PRIMARY)
+CUSTOMER = Section("[[customer]]", Customer)
+INVOICE = Section("[invoice]", Invoice)
+PRODUCT = Section("[[product]]", Product)
+SECTIONS = (SERVER, STORAGE, HTTP, BOUNCES, MONITOR, PRIMARY, CUSTOMER, INVOICE, PRODUCT)
 
 
 def load(
@@ -226,12 +273,21 @@ def load(
     storage = _table(raw.get("storage", {}), "storage", STORAGE, problems)
     http = _table(raw.get("http", {}), "http", HTTP, problems)
     bounces = _table(raw.get("bounces", {}), "bounces", BOUNCES, problems)
+    monitor = _table(raw.get("monitor", {}), "monitor", MONITOR, problems)
     tables = _primary_tables(raw, problems)
     primaries = [_table(table, f"primary[{index}]", PRIMARY, problems) for index, table in enumerate(tables)]
+    customer_tables = config_customers.tables_of(raw, "customer", problems)
+    customers = [_table(table, f"customer[{index}]", CUSTOMER, problems) for index, table in enumerate(customer_tables)]
+    problems += config_customers.of_customers(customer_tables, tables)
+    invoice = _table(raw.get("invoice", {}), "invoice", INVOICE, problems)
+    product_tables = config_customers.tables_of(raw, "product", problems)
+    products = [_table(table, f"product[{index}]", PRODUCT, problems) for index, table in enumerate(product_tables)]
+    problems += of_products(product_tables, raw.get("invoice", {}))
     problems += config_checks.of_certificate(raw)
     problems += config_checks.of_primaries(tables)
     problems += config_checks.of_recipients(tables)
     problems += config_next_hops.of_next_hops(tables)
+    problems += config_watching.of_watching(tables, raw.get("monitor"))
     if server is not None:
         problems += config_checks.of_listeners(server.listen, http.listen if http else None)
         problems += config_checks.of_lists(server.dnsbl)
@@ -240,7 +296,17 @@ def load(
         problems += config_checks.of_smarthost(smarthost, server.hostname, server.listen)
     if problems:
         raise ConfigError(path, [_with_origin(problem, origins) for problem in problems])
-    return Config(server=server, storage=storage, http=http, bounces=bounces, primary=tuple(primaries))
+    return Config(
+        server=server,
+        storage=storage,
+        http=http,
+        bounces=bounces,
+        monitor=monitor,
+        primary=tuple(primaries),
+        customer=tuple(customers),
+        invoice=invoice,
+        product=tuple(products),
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -249,6 +315,9 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         problem = Problem("", "there is no such file", "write its path after --config or in FALLBACK_MX_CONFIG")
+    except PermissionError:
+        user = user_name(os.geteuid())
+        problem = Problem("", f"{user} may not read it", "run this as the service's user (runuser -u …)")
     except OSError as error:
         problem = Problem("", f"cannot be read: {error.strerror}", "name a file that this user may read")
     except UnicodeDecodeError as error:

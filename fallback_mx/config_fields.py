@@ -56,7 +56,8 @@ def _duration(value: Any, shortest: timedelta, longest: timedelta = timedelta.ma
     return duration
 
 
-def _duration_or_off(value: Any, shortest: timedelta, longest: timedelta) -> timedelta | None:
+def duration_or_off(value: Any, shortest: timedelta, longest: timedelta) -> timedelta | None:
+    """A duration within these bounds, None for "off". Raises a pydantic error."""
     if value is False or value in ("", "never", "no", "none"):
         raise unfit(f"{quoted(value)} is not known here", 'write "off"')
     return None if value == "off" else _duration(value, shortest, longest)
@@ -241,6 +242,12 @@ def _filled(value: Any) -> str:
     return text
 
 
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise unfit(f"{quoted(value)} is neither true nor false", "write true or false, without quotes")
+    return value
+
+
 _AS_DURATION = PlainSerializer(format_duration, return_type=str)
 _AS_SIZE = PlainSerializer(format_size, return_type=str)
 
@@ -260,7 +267,7 @@ GreetingDelay = Annotated[
 # A try is forgotten after a day: within half of that everybody comes again.
 ReturnOrOff = Annotated[
     timedelta | None,
-    PlainValidator(partial(_duration_or_off, shortest=timedelta(seconds=1), longest=timedelta(hours=12))),
+    PlainValidator(partial(duration_or_off, shortest=timedelta(seconds=1), longest=timedelta(hours=12))),
     PlainSerializer(lambda delay: "off" if delay is None else format_duration(delay), return_type=str),
 ]
 Size = Annotated[int, PlainValidator(partial(_size, smallest=1)), _AS_SIZE]
@@ -287,6 +294,7 @@ ServerOrNone = Annotated[
     PlainValidator(_server_or_none),
     PlainSerializer(lambda endpoint: str(endpoint or ""), return_type=str),
 ]
+Switch = Annotated[bool, PlainValidator(_switch)]
 CountOrZero = Annotated[StrictInt, Field(ge=0, le=100_000)]
 Command = Annotated[tuple[str, ...], PlainValidator(_command), PlainSerializer(list, return_type=list[str])]
 WebUrl = Annotated[str, PlainValidator(web_url), PlainSerializer(without_secrets, return_type=str)]

@@ -23,7 +23,11 @@ _OF_THE_UNIT = Path("/var/lib/fallback-mx")
 
 def of_files(config: Config) -> list[Problem]:
     """A problem for each; the certificate and its key are whoever's who tries them together."""
-    problems = [*_of_table("server", config.server), *_of_directory(config.storage.url)]
+    problems = [
+        *_of_table("server", config.server),
+        *_of_table("http", config.http),
+        *_of_directory(config.storage.url),
+    ]
     for index, primary in enumerate(config.primaries):
         problems += _of_table(f"primary[{index}]", primary)
     return problems

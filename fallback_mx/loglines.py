@@ -22,9 +22,10 @@ from typing import Any, BinaryIO
 from fallback_mx.visible import visible
 
 MAX_VALUE = 8000
+SHORT_VALUE = 100
 
 # Printable ASCII that needs no quotes: all but the space, the quote, the equals sign and the backslash.
-_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+_PLAIN = re.compile(rf"[!#-<>-\[\]-~]{{1,{MAX_VALUE}}}")
 
 
 class Lines:
@@ -113,9 +114,13 @@ def logfmt(level: str, name: str, event: dict[str, Any]) -> str:
         parts.append(f"id={_quoted(event.pop('id'))}")
     parts.append(f"event={name}")
     for key, value in event.items():
-        if type(value) is int or (type(value) is str and len(value) <= MAX_VALUE and _PLAIN.fullmatch(value)):
+        if value is None:
+            continue
+        if type(value) is str and len(value) <= SHORT_VALUE:
+            parts.append(f"{key}={_word(value)}")
+        elif type(value) is int:
             parts.append(f"{key}={value}")
-        elif value is not None:
+        else:
             parts.append(f"{key}={_quoted(_shown(value))}")
     return " ".join(parts)
 
@@ -138,6 +143,10 @@ def _quoted(value: object) -> str:
     return '"' + visible(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
+# Domains, names and most replies come again and again.
+_word = lru_cache(maxsize=1024)(_quoted)
+
+
 def _shown(value: object) -> object:
     if isinstance(value, str):
         return value if len(value) <= MAX_VALUE else value[: MAX_VALUE - 1] + "…"
@@ -149,11 +158,17 @@ def _shown(value: object) -> object:
 
 
 def _now() -> str:
-    # This stands in every line, and datetime.isoformat takes ten times as long.
-    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
-    return f"{_second(seconds)}.{rest // 1_000_000:03d}Z"
+    # This stands in every line, and many lines are of one moment.
+    return _moment(time.time_ns() // 1_000_000)
+
+
+@lru_cache(maxsize=4)
+def _moment(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1_000)
+    return f"{_second(seconds)}.{rest:03d}Z"
 
 
 @lru_cache(maxsize=4)
 def _second(seconds: int) -> str:
+    # datetime.isoformat takes ten times as long.
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

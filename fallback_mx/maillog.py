@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -38,6 +38,8 @@ _lines = Lines(None)
 _log: Any = None
 _with_persons = False
 _form = ("info", False)
+# Primaries that are under maintenance: that they fail alarms nobody.
+_quiet: frozenset[str] = frozenset()
 
 
 def configure(level: str = "info", *, as_json: bool = False, stream: BinaryIO | None = None) -> None:
@@ -52,6 +54,12 @@ def configure(level: str = "info", *, as_json: bool = False, stream: BinaryIO | 
 def form() -> tuple[str, bool]:
     """The level and whether lines are JSON, as `configure` was told."""
     return _form
+
+
+def quieten(primaries: Iterable[str]) -> None:
+    """Let no failure of these primaries alarm anybody, and of all others again: it is in the log at level info."""
+    global _quiet
+    _quiet = frozenset(primaries)
 
 
 def together() -> AbstractContextManager[None]:
@@ -87,6 +95,14 @@ def _shown(text: str) -> str:
 
 def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-loglines.MAX_VALUE :]
+
+
+def _alarm(event: str, primary: str, **values: Any) -> None:
+    """A warning about a primary; no warning while it is under maintenance."""
+    if primary in _quiet:
+        _log.info(event, primary=primary, **values, maintenance=True)
+    else:
+        _log.warning(event, primary=primary, **values)
 
 
 # Mail in --------------------------------------------------------------------------------------------------------
@@ -143,7 +159,7 @@ def proxied(
 
 def proxy_failed(primary: str, *, detail: str, ambiguous: bool) -> None:
     """The primary failed while a transaction was played through to it; it goes on towards the queue."""
-    _log.warning("proxy_failed", primary=primary, detail=_shown(detail), ambiguous=ambiguous or None)
+    _alarm("proxy_failed", primary, detail=_shown(detail), ambiguous=ambiguous or None)
 
 
 def refused(
@@ -296,15 +312,71 @@ def order_ended(primary: str, *, what: str) -> None:
     _log.warning("order_ended", primary=primary, what=what)
 
 
+def maintenance_began(primary: str, *, until: datetime, kind: str, reason: str) -> None:
+    """A window of maintenance begins: that the primary fails alarms nobody until it is over."""
+    _log.info("maintenance_began", primary=primary, until=until, kind=kind, reason=_shown(reason) or None)
+
+
+def maintenance_ended(primary: str, *, state: str) -> None:
+    """It is over, or was cancelled; `state` is the primary's."""
+    _log.info("maintenance_ended", primary=primary, state=state)
+
+
 def outage_started(primary: str, *, started_at: datetime, cause: str) -> None:
-    """An outage is confirmed; it began with the first failed observation."""
-    _log.warning("outage_started", primary=primary, started_at=started_at, cause=_shown(cause))
+    """An outage is confirmed; it began with the first failed observation. It is told once more where a primary is still
+    away when its maintenance is over."""
+    _alarm("outage_started", primary, started_at=started_at, cause=_shown(cause))
 
 
 def outage_ended(primary: str, *, started_at: datetime, ended_at: datetime) -> None:
     """The primary is back; the outage ended with the first good observation."""
     seconds = (ended_at - started_at).total_seconds()
-    _log.warning("outage_ended", primary=primary, started_at=started_at, ended_at=ended_at, seconds=seconds)
+    _alarm("outage_ended", primary, started_at=started_at, ended_at=ended_at, seconds=seconds)
+
+
+def slow_started(primary: str, *, started_at: datetime, detail: str) -> None:
+    """The primary answers, and has taken too long to for `slow_for`. It is no outage."""
+    _alarm("slow_started", primary, started_at=started_at, detail=_shown(detail))
+
+
+def slow_ended(primary: str, *, ended_at: datetime, detail: str) -> None:
+    """The primary answers in good time again, or not at all."""
+    _alarm("slow_ended", primary, ended_at=ended_at, detail=_shown(detail) or None)
+
+
+def port_failed(primary: str, *, port: str, started_at: datetime, detail: str) -> None:
+    """Nobody answers at one of the primary's other ports."""
+    _alarm("port_failed", primary, port=port, started_at=started_at, detail=_shown(detail))
+
+
+def port_recovered(primary: str, *, port: str, ended_at: datetime) -> None:
+    """Somebody answers at that port again."""
+    _alarm("port_recovered", primary, port=port, ended_at=ended_at)
+
+
+def certificate_ends(primary: str, *, expires_at: datetime, is_over: bool) -> None:
+    """The certificate that the primary shows is valid for a few days more, or not any more."""
+    _log.warning("certificate_ends", primary=primary, expires_at=expires_at, is_over=is_over or None)
+
+
+def cut_off(detail: str) -> None:
+    """It is our own network that is gone: of no primary it is known how it is, and mail is taken for all of them."""
+    _log.error("cut_off", detail=_shown(detail))
+
+
+def reached_again() -> None:
+    """Our own network is back."""
+    _log.warning("reached_again")
+
+
+def stood_still(seconds: float) -> None:
+    """This process did not run for so long: it was stopped, the machine slept, or had no time for it."""
+    _log.warning("stood_still", seconds=round(seconds, 3))
+
+
+def clock_stepped(seconds: float) -> None:
+    """The wall clock was set by so much, back where it is below zero."""
+    _log.warning("clock_stepped", seconds=round(seconds, 3))
 
 
 def recipients_imported(primary: str, *, addresses: int, added: int, removed: int, passed_over: int) -> None:

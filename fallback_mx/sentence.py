@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from fallback_mx.maintenance import telling
 from fallback_mx.rules.draining import DrainStatus, Phase
 from fallback_mx.rules.health import State
 from fallback_mx.rules.orders import Order
@@ -20,13 +21,20 @@ NAMED = 3
 
 def sentence(status: Status) -> str:
     """The whole status in one sentence."""
-    parts = [_of_primaries(status), *_of_orders(status), *_of_mail(status), *_of_drains(status)]
+    beside = [] if _is_cut_off(status) else _of_beside(status)
+    said = [*_of_orders(status), *_of_upkeep(status), *_of_mail(status), *_of_drains(status)]
+    parts = [_of_primaries(status), *beside, *said]
     text = "; ".join(part for part in parts if part)
     return f"{text}."
 
 
 def _of_primaries(status: Status) -> str:
     configured = [primary for primary in status.primaries if primary.is_configured]
+    if status.is_running is False:
+        return _of_stopped(configured, status.as_of)
+    if _is_cut_off(status):
+        since = min(each for one in configured if (each := one.watching.cut_off_since) is not None)
+        return f"this machine is cut off from the network for {duration(status.as_of - since)}, and takes mail"
     troubled = [primary for primary in configured if primary.state is not State.UP]
     if not troubled:
         return f"{configured[0].name} is up" if len(configured) == 1 else f"all {len(configured)} primaries are up"
@@ -35,6 +43,32 @@ def _of_primaries(status: Status) -> str:
     said = [_of_primary(primary, status.as_of) for primary in _worst_first(troubled)]
     more = [f"{len(said) - NAMED} more are not up"] if len(said) > NAMED else []
     return ", ".join([*said[:NAMED], *more])
+
+
+def _of_stopped(configured: Sequence[Primary], now: datetime) -> str:
+    """Nobody takes mail or watches: that goes before whatever was seen last."""
+    ends = [primary.since for primary in configured if primary.state is State.UNKNOWN and primary.since is not None]
+    watched = f"; its primaries were last watched {duration(now - max(ends))} ago" if ends else ""
+    return f"the service is not running{watched}"
+
+
+def _is_cut_off(status: Status) -> bool:
+    """Whether of all primaries that are not seen to be up nobody knows how they are, since our own network is gone."""
+    unseen = [one for one in status.primaries if one.is_configured and one.state is not State.UP]
+    return bool(unseen) and all(one.watching.cut_off_since is not None for one in unseen)
+
+
+def _of_beside(status: Status) -> list[str]:
+    """What is the matter with primaries, beside that they are down."""
+    said = []
+    for primary in status.primaries:
+        if (since := primary.watching.slow_since) is not None:
+            said.append(f"{primary.name} is slow for {duration(status.as_of - since)}")
+        closed = [port for port in primary.watching.ports if port.state is State.DOWN and not port.decides]
+        if closed:
+            numbers = ", ".join(port.name for port in closed)
+            said.append(f"nobody answers at port {numbers} of {primary.name}")
+    return said[:NAMED]
 
 
 def _worst_first(primaries: Sequence[Primary]) -> list[Primary]:
@@ -66,6 +100,13 @@ def _of_orders(status: Status) -> list[str]:
         if (force := primary.orders.force) is not None and force.forced_state is not None:
             said.append(f"{primary.name} is forced {force.forced_state.value} {_until(force, status.as_of)}")
     return said
+
+
+def _of_upkeep(status: Status) -> list[str]:
+    """Maintenance that is on or soon to come."""
+    said = [each for one in status.primaries for each in telling.words(one.name, one.upkeep, status.as_of)]
+    more = [f"{len(said) - NAMED} more windows of maintenance"] if len(said) > NAMED else []
+    return [*said[:NAMED], *more]
 
 
 def _until(order: Order, now: datetime) -> str:

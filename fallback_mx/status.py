@@ -12,11 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from fallback_mx.maintenance import telling
+from fallback_mx.maintenance.windows import NONE as NO_UPKEEP
+from fallback_mx.maintenance.windows import Upkeep
+from fallback_mx.outages.forms import moment, span_json
 from fallback_mx.outages.spans import Span, Watch, state_on_record
 from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.rules.draining import DrainStatus
 from fallback_mx.rules.health import Observation, State
 from fallback_mx.rules.orders import NO_ORDERS, Order, Standing
+from fallback_mx.rules.watching import NOTHING, Watching
 from fallback_mx.sla.intervals import Interval
 from fallback_mx.visible import impersonal
 
@@ -65,6 +70,8 @@ class Primary:
     drain: DrainStatus | None = None
     orders: Standing = NO_ORDERS
     is_configured: bool = True
+    upkeep: Upkeep = NO_UPKEEP
+    watching: Watching = NOTHING
 
     @property
     def time_left(self) -> timedelta | None:
@@ -81,18 +88,20 @@ class Live:
     observation: Observation | None
     drain: DrainStatus
     orders: Standing = NO_ORDERS
+    watching: Watching = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """Everything, as of one moment; `uptime` is this month's so far, `outages` those that reach into it, `reports` what
-    waits for senders elsewhere."""
+    waits for senders elsewhere. `is_running` says whether a service holds the queue, None where that cannot be told."""
 
     as_of: datetime
     primaries: tuple[Primary, ...]
     outages: tuple[Span, ...]
     uptime: Mapping[str, Uptime]
     reports: Queued = Queued()
+    is_running: bool | None = None
 
 
 def patience(interval: timedelta) -> timedelta:
@@ -180,12 +189,19 @@ def _as_said(name: str, state: State, span: Span | None, watch: Watch, spans: Se
 
 def with_live(status: Status, live: Mapping[str, Live]) -> Status:
     """The status with what the service knows better. An outage still counts from its first failed observation."""
-    return replace(status, primaries=tuple(_enlivened(one, live.get(one.name)) for one in status.primaries))
+    primaries = tuple(_enlivened(one, live.get(one.name)) for one in status.primaries)
+    return replace(status, primaries=primaries, is_running=True)
 
 
 def with_drains(status: Status, drains: Mapping[str, DrainStatus]) -> Status:
     """The status with how the drains go, as a running service says."""
     return replace(status, primaries=tuple(replace(one, drain=drains.get(one.name)) for one in status.primaries))
+
+
+def with_upkeeps(status: Status, upkeeps: Mapping[str, Upkeep]) -> Status:
+    """The status with the maintenance that is on or next."""
+    primaries = (replace(one, upkeep=upkeeps.get(one.name, NO_UPKEEP)) for one in status.primaries)
+    return replace(status, primaries=tuple(primaries))
 
 
 def _enlivened(primary: Primary, live: Live | None) -> Primary:
@@ -203,14 +219,16 @@ def _enlivened(primary: Primary, live: Live | None) -> Primary:
         observation=live.observation,
         drain=live.drain,
         orders=live.orders,
+        watching=live.watching,
     )
 
 
 def as_json(status: Status, text: str) -> dict[str, Any]:
     """The form of /status.json and `status --json`; `text` is the sentence."""
     return {
-        "as_of": _moment(status.as_of),
+        "as_of": moment(status.as_of),
         "sentence": text,
+        "running": status.is_running,
         "primaries": [_primary_json(primary) for primary in status.primaries],
         "outages": [span_json(span) for span in status.outages],
         "uptime": {name: uptime_json(uptime) for name, uptime in status.uptime.items()},
@@ -223,21 +241,42 @@ def _primary_json(primary: Primary) -> dict[str, Any]:
     return {
         "name": primary.name,
         "state": primary.state.value,
-        "since": _moment(primary.since),
+        "since": moment(primary.since),
         "cause": primary.cause,
         "last_observation": None
         if seen is None
-        else {"at": _moment(seen.at), "good": seen.good, "phase": seen.phase, "detail": impersonal(seen.detail)},
+        else {"at": moment(seen.at), "good": seen.good, "phase": seen.phase, "detail": impersonal(seen.detail)},
         "queue": {
             "messages": primary.queued.messages,
             "pending_messages": primary.queued.pending_messages,
             "held_messages": primary.queued.held_messages,
             "recipients": primary.queued.recipients,
-            "oldest_arrived_at": _moment(primary.queued.oldest_arrived_at),
+            "oldest_arrived_at": moment(primary.queued.oldest_arrived_at),
         },
         "drain": None if primary.drain is None else drain_json(primary.drain, primary.time_left),
         "orders": orders_json(primary.orders),
+        "maintenance": telling.as_json(primary.upkeep),
+        "watching": _watching_json(primary.watching),
         "configured": primary.is_configured,
+    }
+
+
+def _watching_json(watching: Watching) -> dict[str, Any]:
+    return {
+        "phases": {phase: round(seconds, 6) for phase, seconds in watching.phases},
+        "certificate_expires_at": moment(watching.certificate_expires_at),
+        "slow_since": moment(watching.slow_since),
+        "cut_off_since": moment(watching.cut_off_since),
+        "ports": [
+            {
+                "port": port.name,
+                "state": port.state.value,
+                "since": moment(port.since),
+                "detail": impersonal(port.detail),
+                "decides": port.decides,
+            }
+            for port in watching.ports
+        ],
     }
 
 
@@ -263,23 +302,9 @@ def _order_json(order: Order | None) -> dict[str, Any] | None:
         return None
     return {
         "state": order.forced_state.value if order.forced_state is not None else None,
-        "at": _moment(order.at),
-        "until": _moment(order.until),
+        "at": moment(order.at),
+        "until": moment(order.until),
         "reason": impersonal(order.reason),
-    }
-
-
-def span_json(span: Span) -> dict[str, Any]:
-    """An outage as programs get it. `duration_seconds` is None while it goes on."""
-    length = None if span.ended_at is None else span.interval.length.total_seconds()
-    return {
-        "primary": span.primary,
-        "node": span.node,
-        "started_at": _moment(span.started_at),
-        "ended_at": _moment(span.ended_at),
-        "duration_seconds": length,
-        "confirmed": span.confirmed_at is not None,
-        "cause": {"phase": span.cause_phase, "detail": impersonal(span.cause_detail)},
     }
 
 
@@ -287,13 +312,9 @@ def uptime_json(uptime: Uptime) -> dict[str, Any]:
     """A period's figures; `availability` is the share of the watched time, None where nobody watched."""
     share = uptime.availability
     return {
-        "period": {"start": _moment(uptime.period.start), "end": _moment(uptime.period.end)},
+        "period": {"start": moment(uptime.period.start), "end": moment(uptime.period.end)},
         "up_seconds": uptime.up.total_seconds(),
         "down_seconds": uptime.down.total_seconds(),
         "unknown_seconds": uptime.unknown.total_seconds(),
         "availability": None if share is None else float(share),
     }
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -23,7 +23,8 @@ TOP_LEVEL_DIRECTORIES = {"deploy", "docs", "fallback_mx", "queue", "tests"}
 GENERATED_DIRECTORIES = {"build", "dist", "var", "__pycache__"}
 
 # Modules of one concern each that know no other part of the house.
-LEAVES = {"domains", "durations", "entrance", "garbage", "loglines", "maillog", "space", "spoken", "systemd", "visible"}
+LEAVES = {"domains", "durations", "entrance", "garbage", "loglines", "maillog", "space", "spoken", "systemd", "users",
+          "visible"}  # fmt: skip
 # What each part may import besides itself and the leaves. A name stands for everything below it.
 MAY_IMPORT = {
     "mxqueue": set(),
@@ -32,21 +33,31 @@ MAY_IMPORT = {
     "smtp": {"mxqueue", "rules"},
     "redelivery": {"mxqueue", "rules"},
     "outages": {"mxqueue", "rules", "sla"},
+    "settlement": {"mxqueue", "outages", "rules", "sla"},
     "recipients": {"mxqueue", "rules"},
     "orders": {"mxqueue", "rules"},
+    "maintenance": {"mxqueue", "sla"},
+    "billing": {"sla"},
     "monitor": {"mxqueue", "outages", "rules"},
-    "status": {"mxqueue", "orders", "outages", "rules", "sla"},
-    "sentence": {"rules", "sla", "status"},
-    "web": {"mxqueue", "rules", "sla"},
-    "accepting": {"mxqueue", "rules", "smtp"},
+    "status": {"maintenance", "mxqueue", "orders", "outages", "rules", "sla"},
+    "sentence": {"maintenance", "rules", "sla", "status"},
+    "published": {"mxqueue", "orders", "outages", "rules", "sentence", "settlement", "sla", "status"},
+    "web": {"mxqueue", "published", "rules", "sla"},
+    "workers": set(),
+    "accepting": {"mxqueue", "rules", "smtp", "workers"},
+    "delivering": {"mxqueue", "redelivery", "rules", "smtp", "workers"},
     "rescue": {"mxqueue", "smtp"},
     "bounces": {"mxqueue", "rules"},
     "config": set(),
-    "service": {"accepting", "bounces", "config", "monitor", "mxqueue", "orders", "outages", "recipients", "redelivery",
-                "rules", "sentence", "sla", "smtp", "status", "web"},
+    "blueprint": {"doctor", "smtp"},
+    "doctor": {"bounces", "mxqueue", "recipients", "rules", "smtp"},
+    "service": {"accepting", "bounces", "config", "delivering", "maintenance", "monitor", "mxqueue", "orders",
+                "outages", "published", "recipients", "redelivery", "rules", "sentence", "settlement", "sla", "smtp",
+                "status", "web", "workers"},
     "demo": {"mxqueue", "outages", "rules", "sentence", "service", "sla", "smtp", "status"},
-    "cli": {"bounces", "config", "demo", "mxqueue", "orders", "outages", "recipients", "rescue", "rules", "sentence",
-            "service", "sla", "smtp", "status"},
+    "cli": {"billing", "blueprint", "bounces", "config", "demo", "doctor", "maintenance", "mxqueue", "orders",
+            "outages", "published", "recipients", "rescue", "rules", "sentence", "service", "settlement", "sla", "smtp",
+            "status"},
     "__main__": {"cli"},
 }  # fmt: skip
 PURE = ("rules", "sla")
@@ -156,8 +167,14 @@ def test_aiosmtplib_is_known_to_the_smtp_part_alone():
 
 
 def test_sql_is_known_to_the_queue_and_the_records_beside_it_and_the_check_of_its_url():
+    records = {"maintenance", "orders", "outages", "published", "recipients", "settlement"}
     parts = {part_of(module) for module in importers_of("sqlalchemy")}
-    assert parts <= {"mxqueue", "orders", "outages", "recipients", "config", "cli"}
+    assert parts <= {"mxqueue", *records, "config", "cli"}
+
+
+@pytest.mark.parametrize("library", ["dateutil", "icalendar"])
+def test_recurrence_and_calendars_are_known_to_the_part_of_maintenance_alone(library):
+    assert {part_of(module) for module in importers_of(library)} == {"maintenance"}
 
 
 def test_ldap_is_known_to_the_one_source_that_needs_it():

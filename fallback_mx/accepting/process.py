@@ -15,12 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pickle import PickleBuffer
 from typing import Any
 
 import uvloop
 
 from fallback_mx import garbage, maillog
-from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.inbound import Inbound
 from fallback_mx.accepting.inquirer import Inquirer, Notebook
 from fallback_mx.accepting.words import (
@@ -28,6 +28,7 @@ from fallback_mx.accepting.words import (
     Asked,
     Doubted,
     Leave,
+    Message,
     Noted,
     Ready,
     Refusing,
@@ -43,11 +44,13 @@ from fallback_mx.smtp.doors import Doors
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.listener import Listener
 from fallback_mx.space import Space
+from fallback_mx.workers.channel import Channel
 from mxqueue import Envelope, Spool
 from mxqueue.ids import Ids
 from mxqueue.model import utc_now
 
 TALLY_SECONDS = 0.25
+_UNKNOWN = State.UNKNOWN
 GRACE_SECONDS = 15.0
 
 
@@ -153,8 +156,9 @@ class _Process:
         self._number += 1
         self._waiting[self._number] = then
         descriptor = spool.descriptor
-        octets = b"".join(spool.chunks()) if descriptor is None else None
-        self._channel.send((self._number, envelopes, spool.size, spool.sha256, octets), descriptor)
+        octets = PickleBuffer(spool.octets) if descriptor is None else None
+        message: Message = (self._number, [tuple(one) for one in envelopes], spool.size, spool.sha256, octets)
+        self._channel.send(message, descriptor)
 
     def ask(self, primaries: Sequence[str], client_address: str, then: Callable[[Pending | None], None]) -> None:
         self._number += 1
@@ -199,7 +203,7 @@ class _Process:
         self._listener = Listener(
             settings,
             self,
-            state_of=lambda name: self._told.of.get(name, State.UNKNOWN),
+            state_of=lambda name: self._told.of.get(name, _UNKNOWN),
             has_room=self._space.has_room,
             events=Inbound(self._counted),
             clock=utc_now,

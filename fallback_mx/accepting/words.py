@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import PickleBuffer
+from typing import Any
 
 from fallback_mx.rules.health import State
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.doors import Note
 from fallback_mx.smtp.etrn import Callers, Pending
 from fallback_mx.smtp.terms import ListenerSettings
-from mxqueue import Envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,9 @@ class Noted:
     notes: Sequence[Note]
 
 
-# A message is the most frequent frame by far and therefore a bare tuple. From an accepting process:
+# A message is the most frequent frame by far and therefore a bare tuple, and so are its envelopes: a type costs more to
+# carry than all it is the type of. The octets leave in a PickleBuffer and arrive as bytes. From an accepting process:
 # (number, envelopes, size, SHA-256, octets or None where a descriptor comes with it).
 # To it, many together: [(number, error or None), ...].
-Message = tuple[int, Sequence[Envelope], int, bytes, bytes | None]
+Message = tuple[int, Sequence[tuple[Any, ...]], int, bytes, bytes | PickleBuffer | None]
 Answers = list[tuple[int, Exception | None]]

@@ -12,7 +12,27 @@ from fallback_mx import __version__
 from fallback_mx.cli.exits import Program
 from fallback_mx.cli.options import config_option, json_option_of_group
 
-NOUNS = ("serve", "demo", "status", "queue", "primary", "recipients", "outage", "config", "db")
+NOUNS = (
+    "init",
+    "serve",
+    "demo",
+    "status",
+    "doctor",
+    "test-mail",
+    "drill",
+    "queue",
+    "primary",
+    "recipients",
+    "outage",
+    "maintenance",
+    "sla",
+    "invoice",
+    "config",
+    "db",
+    "check",
+    "completion",
+    "mailq",
+)
 
 
 @click.group("fallback-mx", cls=Program, nouns=NOUNS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,11 +45,14 @@ def program() -> None:
     \b
     Examples:
       fallback-mx demo                     the whole story in under a minute, nothing touched
+      fallback-mx init                     a configuration, from a few questions
       fallback-mx config check             is the configuration right?
       fallback-mx serve                    run the service
+      fallback-mx doctor                   is everything around it right?
       fallback-mx status                   how are the primaries, what waits?
       fallback-mx queue list               which mail waits?
       fallback-mx outage list --month 2026-11
+      fallback-mx sla report --month 2026-11
 
     \b
     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 nothing matched,

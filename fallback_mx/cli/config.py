@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fallback_mx.cli.contracts import problems_of_contracts
 from fallback_mx.cli.exits import DONE, USAGE
 from fallback_mx.cli.options import config_option, config_path, json_option, json_option_of_group, load_config
 from fallback_mx.cli.printing import print_json, say
@@ -49,7 +50,7 @@ def check(as_json: bool) -> int:
 
     try:
         loaded = load_config()
-        if problems_there := _on_this_machine(loaded):
+        if problems_there := on_this_machine(loaded):
             raise ConfigError(Path(config_path()), problems_there)
     except ConfigError as error:
         if not as_json:
@@ -66,18 +67,30 @@ def check(as_json: bool) -> int:
     return DONE
 
 
-def _on_this_machine(loaded: Config) -> list[Problem]:
+def on_this_machine(loaded: Config) -> list[Problem]:
+    """What a right configuration names and is not here, or cannot be used."""
     from fallback_mx.config_files import of_files
     from fallback_mx.config_problems import Problem
     from fallback_mx.smtp.tls import BadCertificate, server_context
 
-    problems = of_files(loaded)
+    problems = [*of_files(loaded), *problems_of_contracts(loaded), *_of_tokens(loaded)]
     try:
         server_context(loaded.server.tls_certificate, loaded.server.tls_key)
     except BadCertificate as error:
         advice = error.advice.rstrip(".")
         problems.append(Problem("", str(error), advice[0].lower() + advice[1:]))
     return problems
+
+
+def _of_tokens(loaded: Config) -> Iterator[Problem]:
+    """A file that is not there is told with the other files."""
+    from fallback_mx.config_problems import Problem
+    from fallback_mx.published.tokens import ADVICE, read_tokens
+
+    path = loaded.http.status_tokens_file
+    if path is not None and path.is_file():
+        customers = {primary.customer for primary in loaded.primaries if primary.customer}
+        yield from (Problem("http.status_tokens_file", flaw, ADVICE) for flaw in read_tokens(path, customers)[1])
 
 
 @config.command(short_help="Show every setting in force; passwords are hidden.")

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from fallback_mx.cli.options import wants_json
+from fallback_mx.cli.unknown import did_you_mean
 from fallback_mx.visible import visible
 
 DONE = 0
@@ -41,7 +42,8 @@ class Program(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._nouns and cmd_name not in self.commands:
-            self.add_command(getattr(import_module(f"{__package__}.{cmd_name}"), cmd_name))
+            name = cmd_name.replace("-", "_")
+            self.add_command(getattr(import_module(f"{__package__}.{name}"), name))
         return super().get_command(ctx, cmd_name)
 
     def main(
@@ -62,6 +64,10 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            # click knows only of those that have been loaded.
+            perhaps = did_you_mean(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"No such command {args[0]!r}.{' ' + perhaps if perhaps else ''}", ctx)
         name, command, rest = super().resolve_command(ctx, args)
         if wants_json(ctx) and command is not None and not any("--json" in one.opts for one in command.params):
             raise click.UsageError(f"{name} prints nothing that --json could be of use for.", ctx)
@@ -94,10 +100,11 @@ def report(error: BaseException) -> int:
 def _report_ours(error: BaseException) -> int:
     # These bring the database library with them, and a command that fails without it should not wait for it.
     from fallback_mx.config_problems import ConfigError
+    from fallback_mx.sla.flaws import AgreementError
     from fallback_mx.smtp.tls import BadCertificate
     from mxqueue.errors import NoQueue, NoSuchMessage, QueueError, QueueUnavailable
 
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | AgreementError):
         for problem in str(error).splitlines():
             complain(problem)
         return USAGE

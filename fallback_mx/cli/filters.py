@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from fallback_mx.cli.completing import primary_names
 from fallback_mx.durations import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Selection:
         """As the queue wants it. Raises click.UsageError for a value that cannot be meant."""
         from mxqueue.model import LIVE_STATES, Filter, RecipientState
 
-        before, after = _ago("--older", self.older, now), _ago("--newer", self.newer, now)
+        before, after = read_ago("--older", self.older, now), read_ago("--newer", self.newer, now)
         # What a primary has lost is what it got lately, however long it had waited here.
         of_delivery = set(self.state) == {"delivered"}
         return Filter(
@@ -71,7 +72,8 @@ def read_domain(text: str) -> str:
         raise click.UsageError(f"--domain {text}: {error}. Write a name such as example.org.") from None
 
 
-def _ago(option: str, text: str | None, now: datetime) -> datetime | None:
+def read_ago(option: str, text: str | None, now: datetime) -> datetime | None:
+    """The moment so long ago, None where nothing was typed. Raises click.UsageError."""
     if text is None:
         return None
     try:
@@ -98,7 +100,7 @@ def filter_options(command: F) -> F:
         return command(selection=selection, **values)
 
     options = [
-        click.option("--primary", metavar="NAME", help="Mail for this primary."),
+        click.option("--primary", metavar="NAME", shell_complete=primary_names, help="Mail for this primary."),
         click.option("--domain", metavar="DOMAIN", help="Mail with a recipient in this domain."),
         click.option("--sender", metavar="ADDRESS", help="Mail with this reverse-path; <> is the null one."),
         click.option("--recipient", metavar="ADDRESS", help="Mail with this recipient."),

@@ -11,6 +11,7 @@ import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fallback_mx.rules.draining import DrainStatus, Phase
@@ -25,15 +26,20 @@ LARGEST = 1e9
 
 def drains(settings: Config) -> Mapping[str, DrainStatus]:
     """By the primary's name, for those of which the service says something."""
-    where = settings.http.listen
-    host = None if where is None or where.port == 0 else here(where.host)
-    if where is None or host is None:
-        return {}
     try:
-        said = json.loads(_get(host, where.port))
+        said = json.loads(_ask(settings, "/status.json", HTTPStatus.OK))
         return {each["name"]: drain for each in said["primaries"] if (drain := _drain(each["drain"])) is not None}
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return {}
+
+
+def not_ready(settings: Config) -> list[str]:
+    """What keeps the service from taking mail, as it says itself; nothing where nothing does, or nobody answers."""
+    try:
+        said = json.loads(_ask(settings, "/readyz", HTTPStatus.SERVICE_UNAVAILABLE))
+        return [f"{each['name']}: {each['detail']}" for each in said["checks"] if not each["ok"]]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return []
 
 
 def here(host: str) -> str | None:
@@ -49,12 +55,17 @@ def here(host: str) -> str | None:
     return host if address.is_loopback else None
 
 
-def _get(host: str, port: int) -> bytes:
-    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
+def _ask(settings: Config, path: str, wanted: HTTPStatus) -> bytes:
+    """What the service on this machine answers, where it is an answer of this status. Raises OSError or ValueError."""
+    where = settings.http.listen
+    host = None if where is None or where.port == 0 else here(where.host)
+    if where is None or host is None:
+        raise ValueError("it listens nowhere on this machine")
+    connection = http.client.HTTPConnection(host, where.port, timeout=PATIENCE_SECONDS)
     try:
-        connection.request("GET", "/status.json")
+        connection.request("GET", path)
         answer = connection.getresponse()
-        if answer.status != http.client.OK:
+        if answer.status != wanted:
             raise ValueError(answer.status)
         return answer.read(MAX_OCTETS)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -13,6 +12,7 @@ import click
 
 from fallback_mx.cli.filters import Selection, read_ids
 from fallback_mx.cli.opening import PAGE
+from fallback_mx.users import user_name
 
 if TYPE_CHECKING:
     from mxqueue import Filter
@@ -30,12 +30,8 @@ def meant(given: Sequence[str], selection: Selection, everything: bool) -> list[
 
 
 def actor() -> str:
-    """The OS user that runs this, by the user database: the environment can say anything."""
-    user_id = os.getuid()
-    try:
-        return pwd.getpwuid(user_id).pw_name
-    except KeyError:
-        return f"uid {user_id}"
+    """The OS user that runs this."""
+    return user_name(os.getuid())
 
 
 def pages(wanted: Filter, ids: list[str] | None) -> Iterator[Filter]:

@@ -37,12 +37,16 @@ def opened(*also: Migrations) -> Iterator[tuple[Queue, Config]]:
 
 def migrations() -> tuple[Migrations, ...]:
     """Every set of tables that this program keeps in the database."""
+    from fallback_mx.maintenance import schema as maintenance
     from fallback_mx.orders import schema as orders
     from fallback_mx.outages import schema as outages
+    from fallback_mx.published import schema as published
     from fallback_mx.recipients import schema as recipients
+    from fallback_mx.settlement import schema as settlement
     from mxqueue.migrate import QUEUE
 
-    return (QUEUE, outages.MIGRATIONS, recipients.MIGRATIONS, orders.MIGRATIONS)
+    ours = (outages, recipients, orders, settlement, maintenance, published)
+    return (QUEUE, *(one.MIGRATIONS for one in ours))
 
 
 def walk(queue: Queue, wanted: Filter) -> Iterator[Message]:

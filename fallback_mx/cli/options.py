@@ -54,7 +54,12 @@ def wants_json(context: click.Context) -> bool:
 
 def config_path() -> str:
     """The configuration file this command line means."""
-    chosen = click.get_current_context().meta.get(_KEY)
+    return config_path_of(click.get_current_context())
+
+
+def config_path_of(context: click.Context) -> str:
+    """The same, where a command line is being read."""
+    chosen = context.meta.get(_KEY)
     return str(chosen or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fallback_mx.cli import primary_orders, primary_probe
@@ -9,10 +11,13 @@ from fallback_mx.cli.exits import DONE
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option, json_option_of_group
 from fallback_mx.cli.printing import print_json, print_table, short
-from fallback_mx.cli.status import read
+from fallback_mx.cli.status import read, tables
 from fallback_mx.rules.orders import Order, Standing, What
 
-COLUMNS = ("PRIMARY", "STATE", "SINCE", "NEXT HOP", "WHEN UP", "MESSAGES", "DOMAINS", "ORDERED")
+if TYPE_CHECKING:
+    from fallback_mx.maintenance.windows import Upkeep
+
+COLUMNS = ("PRIMARY", "STATE", "SINCE", "NEXT HOP", "WHEN UP", "MESSAGES", "DOMAINS", "MAINTENANCE", "ORDERED")
 
 
 @click.group()
@@ -42,10 +47,10 @@ def list_(as_json: bool) -> int:
       fallback-mx primary list
       fallback-mx primary list --json | jq -r 'select(.state != "up").name'
     """
-    from fallback_mx.orders.schema import MIGRATIONS
+    from fallback_mx.maintenance.telling import as_json as upkeep_json
     from fallback_mx.status import orders_json
 
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(*tables()) as (store, settings):
         current = {one.name: one for one in read(store, settings).primaries}
     if as_json:
         for one in settings.primaries:
@@ -63,6 +68,7 @@ def list_(as_json: bool) -> int:
                     "domains": one.domains,
                     "messages": known.queued.messages,
                     "orders": orders_json(known.orders),
+                    "maintenance": upkeep_json(known.upkeep),
                 }
             )
         return DONE
@@ -75,12 +81,20 @@ def list_(as_json: bool) -> int:
             one.when_up,
             current[one.name].queued.messages,
             ", ".join(one.domains),
+            _upkeep(current[one.name].upkeep),
             _ordered(current[one.name].orders),
         )
         for one in settings.primaries
     ]
     print_table(COLUMNS, rows, right=("MESSAGES",), fixed=("SINCE",))
     return DONE
+
+
+def _upkeep(upkeep: Upkeep) -> str:
+    """Until when it is on, otherwise when it is next."""
+    if upkeep.until is not None:
+        return f"until {short(upkeep.until)}"
+    return "" if upkeep.next is None else f"from {short(upkeep.next.interval.start)}"
 
 
 def _ordered(orders: Standing) -> str:

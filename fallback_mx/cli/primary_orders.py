@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from fallback_mx.cli.completing import primary_names
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.meant import actor
 from fallback_mx.cli.opening import opened
@@ -33,7 +34,7 @@ def register(group: click.Group) -> None:
 @click.command(short_help="Keep its mail here for a while.")
 @config_option
 @json_option
-@click.argument("name")
+@click.argument("name", shell_complete=primary_names)
 @click.option("--for", "length", metavar="TIME", help="How long, such as 30m, 2h or 1d; otherwise until it is resumed.")
 @reason_option
 def pause(name: str, length: str | None, reason: str, as_json: bool) -> int:
@@ -55,7 +56,7 @@ def pause(name: str, length: str | None, reason: str, as_json: bool) -> int:
 @click.command(short_help="Take back a pause or a force.")
 @config_option
 @json_option
-@click.argument("name")
+@click.argument("name", shell_complete=primary_names)
 @reason_option
 def resume(name: str, reason: str, as_json: bool) -> int:
     """Take back a pause, a force, or both: the primary is treated as it is seen.
@@ -79,7 +80,7 @@ def resume(name: str, reason: str, as_json: bool) -> int:
 @click.command(short_help="Treat it as up or down, whatever is seen of it.")
 @config_option
 @json_option
-@click.argument("name")
+@click.argument("name", shell_complete=primary_names)
 @click.argument("state", type=click.Choice(["up", "down"]))
 @click.option(
     "--for", "length", metavar="TIME", default=USUAL_FORCE, show_default=True, help="How long, such as 30m or 2h."

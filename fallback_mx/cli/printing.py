@@ -10,16 +10,11 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 
 from fallback_mx.visible import visible
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-_STYLES = {"up": "green", "down": "bold red", "falling": "yellow", "rising": "yellow", "held": "yellow"}
 
 
 def on_terminal() -> bool:
@@ -29,6 +24,12 @@ def on_terminal() -> bool:
 def say(text: str) -> None:
     """One line of prose on standard output."""
     click.echo(visible(text))
+
+
+def called(file: IO[bytes]) -> str:
+    """What a file that was opened is called in a message; standard input may have no name."""
+    name = getattr(file, "name", "")
+    return name if isinstance(name, str) and name else "<stdin>"
 
 
 def print_json(value: object) -> None:
@@ -57,33 +58,10 @@ def print_table(
 ) -> None:
     """Rows under a heading. `right` columns are numbers; `fixed` columns are never cut or wrapped on a terminal."""
     if on_terminal():
-        _print_rich(columns, rows, right, fixed)
+        from fallback_mx.cli.tables import print_rows
+
+        print_rows(columns, rows, right, fixed)
         return
     click.echo("\t".join(columns))
     for row in rows:
         click.echo("\t".join(visible(str(cell)) for cell in row))
-
-
-def _print_rich(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str], fixed: Sequence[str]
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(
-            column,
-            justify="right" if column in right else "left",
-            no_wrap=column in fixed or column in right,
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*map(_cell, columns, row))
-    Console(markup=False, highlight=False, emoji=False).print(table)
-
-
-def _cell(column: str, value: object) -> Text:
-    from rich.text import Text
-
-    return Text(visible(str(value)), style=_STYLES.get(str(value), "") if column == "STATE" else "")

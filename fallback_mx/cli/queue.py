@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fallback_mx.cli import queue_bounce, queue_edit, queue_export, queue_import
+from fallback_mx.cli import queue_bounce, queue_edit, queue_export, queue_import, queue_log, queue_shape
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.filters import Selection, filter_options, read_id
 from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option, json_option_of_group
 from fallback_mx.cli.printing import on_terminal, print_json, print_table, say, short
 from fallback_mx.cli.status import read
+from fallback_mx.cli.unknown import no_message_matches
 from fallback_mx.rules.bouncing import REPORTS
 from fallback_mx.rules.health import State
 from fallback_mx.spoken import octets
 
 if TYPE_CHECKING:
+    from fallback_mx.config import Config
     from mxqueue import Message, Recipient
 
 TERMINAL_LIMIT = 200
@@ -38,6 +40,8 @@ def queue() -> None:
     Examples:
       fallback-mx queue list --primary main --older 2h
       fallback-mx queue show 01K4QZ6YB3T9V5XW2N8M7RCD1E
+      fallback-mx queue log --recipient bob@example.org
+      fallback-mx queue shape
       fallback-mx queue hold --sender spammer@example.net
     """
 
@@ -46,6 +50,8 @@ queue_edit.register(queue)
 queue.add_command(queue_bounce.bounce)
 queue.add_command(queue_export.export)
 queue.add_command(queue_import.import_)
+queue.add_command(queue_log.log)
+queue.add_command(queue_shape.shape)
 
 
 @queue.command("list")
@@ -69,11 +75,11 @@ def list_(selection: Selection, as_json: bool, limit: int | None) -> int:
     wanted = selection.filter(datetime.now(UTC))
     if limit is None and on_terminal() and not as_json:
         limit = TERMINAL_LIMIT
-    with opened() as (store, _):
+    with opened() as (store, settings):
         messages = walk(store, wanted)
         first = next(messages, None)
         if first is None:
-            return _nothing_listed(selection, as_json)
+            return _nothing_listed(selection, settings, as_json)
         shown = islice(chain([first], messages), limit or None)
         if as_json:
             for message in shown:
@@ -85,12 +91,12 @@ def list_(selection: Selection, as_json: bool, limit: int | None) -> int:
     return DONE
 
 
-def _nothing_listed(selection: Selection, as_json: bool) -> int:
+def _nothing_listed(selection: Selection, settings: Config, as_json: bool) -> int:
     if selection == Selection():
         if not as_json:
             say("The queue is empty.")
         return DONE
-    complain("no message matches")
+    complain(no_message_matches(settings, selection.primary))
     return NOTHING_MATCHED
 
 

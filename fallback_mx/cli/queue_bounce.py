@@ -18,6 +18,7 @@ from fallback_mx.cli.meant import actor, meant, pages
 from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, say
+from fallback_mx.cli.unknown import unknown_primary
 from fallback_mx.spoken import counted, octets
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def bounce(
         raise click.UsageError("There is no terminal to ask on: say --yes, or look first with --dry-run.")
     with opened() as (store, settings):
         free, busy, size = _matching(store, wanted, named)
+        if not free and not busy:
+            usual = "no message matches, or it neither waits nor is held (see `queue show ID`)"
+            complain(f"nothing to do: {unknown_primary(settings, selection.primary) or usual}")
+            return NOTHING_MATCHED
         if dry_run:
             return _tell(free, busy, [], named, as_json, dry=True)
         if free and not yes:
@@ -151,9 +156,6 @@ def _tell(
     if busy or since_busy:
         several = counted(len(busy) + len(since_busy), "message")
         complain(f"{several} being delivered just now, left alone; try again in a minute")
-    if not free and not busy:
-        complain("nothing to do: no message matches, or it neither waits nor is held (see `queue show ID`)")
-        return NOTHING_MATCHED
     if unmatched:
         complain(f"{counted(len(unmatched), 'id')} did not match, the first is {unmatched[0]}")
     return PARTLY_DONE if busy or since_busy or kept or unmatched else DONE

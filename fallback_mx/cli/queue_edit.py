@@ -22,6 +22,7 @@ from fallback_mx.cli.meant import actor, meant, pages
 from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, say
+from fallback_mx.cli.unknown import unknown_primary
 from fallback_mx.spoken import counted, octets
 
 if TYPE_CHECKING:
@@ -55,13 +56,15 @@ VERBS = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One edit as the command line asks for it. `ids` is None where a filter alone says what is meant."""
+    """One edit as the command line asks for it. `ids` is None where a filter alone says what is meant; `unknown` says
+    that the primary of the filter is."""
 
     verb: Verb
     ids: list[str] | None
     wanted: Filter
     reason: str
     as_json: bool
+    unknown: str = ""
 
     @property
     def edits(self) -> tuple[str, ...]:
@@ -102,7 +105,8 @@ def _command(verb: Verb) -> click.Command:
         )
         if verb.asks and not (yes or dry_run or sys.stdin.isatty()):
             raise click.UsageError("There is no terminal to ask on: say --yes, or look first with --dry-run.")
-        with opened() as (store, _):
+        with opened() as (store, settings):
+            request = replace(request, unknown=unknown_primary(settings, selection.primary))
             if dry_run:
                 return _dry_run(store, request)
             return _ask_and_run(store, request) if verb.asks and not yes else _run(store, request)
@@ -188,7 +192,8 @@ def _tell(request: Request, changed: list[str], busy: list[str], *, dry: bool = 
     if busy:
         complain(f"{counted(len(busy), 'message')} being delivered just now, left alone; try again in a minute")
     if not changed and not busy:
-        complain("nothing to do: no message matches, or it is not in a state that this changes (see `queue show ID`)")
+        usual = "no message matches, or it is not in a state that this changes (see `queue show ID`)"
+        complain(f"nothing to do: {request.unknown or usual}")
         return NOTHING_MATCHED
     if unmatched:
         complain(f"{counted(len(unmatched), 'id')} did not match, the first is {unmatched[0]}")

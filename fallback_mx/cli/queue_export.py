@@ -17,6 +17,7 @@ from fallback_mx.cli.meant import actor, meant, pages
 from fallback_mx.cli.opening import opened, walk
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, say
+from fallback_mx.cli.unknown import no_message_matches
 from fallback_mx.spoken import counted, octets
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ def export(
     """
     named = meant(ids, selection, everything)
     wanted = selection.filter(datetime.now(UTC))
-    with opened() as (store, _):
+    with opened() as (store, settings):
         sizes = {message.id: message.size for part in pages(wanted, named) for message in walk(store, part)}
         if not sizes:
-            complain("no message matches")
+            complain(no_message_matches(settings, selection.primary))
             return NOTHING_MATCHED
         if dry_run:
             _tell(sizes, sizes, as_json, dry=True)

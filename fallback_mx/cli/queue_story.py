@@ -43,10 +43,8 @@ _STORY = {
 
 def tell(message: Message, ledger: Sequence[LedgerRow], primary: Primary | None) -> None:
     """Print the story of a message. `primary` is its primary now, None where that is not configured."""
-    age = datetime.now(UTC) - message.arrived_at
-    say(f"{message.id}  {octets(message.size)} for {message.route}")
-    say(f"from      {message.reverse_path or '<> (the null reverse-path)'}")
-    say(f"arrived   {short(message.arrived_at)}, {duration(age)} ago, at {message.node}")
+    for line in header(message):
+        say(line)
     if message.keep_until is not None:
         say(f"kept      until {short(message.keep_until)}, delivered or not")
     say(f"client    {message.client_address or 'unknown'}, which called itself {message.helo or 'nothing'}")
@@ -59,7 +57,7 @@ def tell(message: Message, ledger: Sequence[LedgerRow], primary: Primary | None)
     click.echo()
     say(f"{counted(len(ledger), 'entry', 'entries')} in the ledger:")
     for row in ledger:
-        say(f"{short(row.at)}  {row.forward_path}  {_told(row)}")
+        say(f"{short(row.at)}  {row.forward_path}  {told(row)}")
 
 
 def _next_attempt(recipient: Recipient, name: str, primary: Primary | None) -> str:
@@ -79,7 +77,18 @@ def _next_attempt(recipient: Recipient, name: str, primary: Primary | None) -> s
     return short(recipient.not_before) if recipient.not_before > now else "due now"
 
 
-def _told(row: LedgerRow) -> str:
+def header(message: Message) -> tuple[str, ...]:
+    """The lines that a message is introduced with."""
+    age = datetime.now(UTC) - message.arrived_at
+    return (
+        f"{message.id}  {octets(message.size)} for {message.route}",
+        f"from      {message.reverse_path or '<> (the null reverse-path)'}",
+        f"arrived   {short(message.arrived_at)}, {duration(age)} ago, at {message.node}",
+    )
+
+
+def told(row: LedgerRow) -> str:
+    """What a row of the ledger says, in a clause."""
     who = f" by {row.actor}" if row.actor else ""
     return f"{_STORY[row.event]}{who}{': ' + row.detail if row.detail else ''}"
 
@@ -93,17 +102,19 @@ def details_json(message: Message, ledger: Sequence[LedgerRow]) -> dict[str, Any
         "body": message.body,
         "smtputf8": message.smtputf8,
         "trace": message.trace.decode("utf-8", "backslashreplace"),
-        "ledger": [
-            {
-                "at": row.at,
-                "event": row.event.value,
-                "forward_path": row.forward_path,
-                "detail": row.detail,
-                "actor": row.actor,
-                "node": row.node,
-            }
-            for row in ledger
-        ],
+        "ledger": [row_json(row) for row in ledger],
+    }
+
+
+def row_json(row: LedgerRow) -> dict[str, Any]:
+    """A row of the ledger for programs."""
+    return {
+        "at": row.at,
+        "event": row.event.value,
+        "forward_path": row.forward_path,
+        "detail": row.detail,
+        "actor": row.actor,
+        "node": row.node,
     }
 
 

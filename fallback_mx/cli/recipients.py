@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallback_mx.cli import recipients_edit, recipients_verify
+from fallback_mx.cli.completing import primary_names
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.opening import PAGE, opened
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import on_terminal, print_json, print_table, say, short
 from fallback_mx.cli.recipients_edit import SOURCES, which_of
+from fallback_mx.cli.unknown import unknown_primary
 
 if TYPE_CHECKING:
     from fallback_mx.config import Config
@@ -49,7 +51,7 @@ recipients_verify.register(recipients)
 @config_option
 @json_option
 @click.option("--lists", is_flag=True, help="The lists themselves: where from, how large, how old.")
-@click.option("--primary", metavar="NAME", help="Of this primary alone.")
+@click.option("--primary", metavar="NAME", shell_complete=primary_names, help="Of this primary alone.")
 @click.option("--domain", metavar="DOMAIN", help="In this domain alone.")
 @click.option("--verdict", type=click.Choice(["good", "bad", "catch-all"]), help="With this verdict alone.")
 @click.option("--source", multiple=True, type=click.Choice(SOURCES), help="From this source alone; repeatable.")
@@ -90,7 +92,8 @@ def list_(
         first = next(found, None)
         if first is None:
             if primary or domain or verdict or source:
-                complain("nothing that is known matches")
+                reason = unknown_primary(settings, primary)
+                complain(f"nothing that is known matches{': ' + reason if reason else ''}")
                 return NOTHING_MATCHED
             if not as_json:
                 say("Nothing is known of any recipient.")
@@ -148,7 +151,7 @@ def _list_lists(store: Queue, settings: Config, primary: str | None, as_json: bo
     configured = {one.name: one for one in settings.primaries}
     names = [name for name in dict.fromkeys([*configured, *there]) if primary in (None, name)]
     if not names:
-        complain(f"no primary is called {primary}; there are {', '.join(configured)}")
+        complain(unknown_primary(settings, primary))
         return NOTHING_MATCHED
     rows = []
     for name in names:

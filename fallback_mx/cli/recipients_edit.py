@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fallback_mx.cli.completing import primary_names
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, PARTLY_DONE, complain
 from fallback_mx.cli.filters import read_domain
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, say
 from fallback_mx.cli.recipients_verify import read_address, the_primary
+from fallback_mx.cli.unknown import unknown_primary
 from fallback_mx.spoken import counted
 
 if TYPE_CHECKING:
@@ -60,7 +62,9 @@ class _StandardInput:
 @click.command("import", short_help="Import a list in place of the one that is there.")
 @config_option
 @json_option
-@click.option("--primary", metavar="NAME", help="Whose list it is; needed where there are several.")
+@click.option(
+    "--primary", metavar="NAME", shell_complete=primary_names, help="Whose list it is; needed where there are several."
+)
 @click.option("--force", is_flag=True, help="Take it although it is empty, full of bad lines, or much shorter.")
 @click.argument("file", metavar="[FILE|-]", required=False)
 def import_(file: str | None, primary: str | None, force: bool, as_json: bool) -> int:
@@ -131,7 +135,9 @@ def _tell(imported: Imported, primary: str, as_json: bool) -> int:
 @click.command(short_help="Forget what was learned, or a whole list.")
 @config_option
 @json_option
-@click.option("--primary", metavar="NAME", help="What is known of this primary's recipients.")
+@click.option(
+    "--primary", metavar="NAME", shell_complete=primary_names, help="What is known of this primary's recipients."
+)
 @click.option("--domain", metavar="DOMAIN", help="What is known in this domain.")
 @click.option("--verdict", type=click.Choice(["good", "bad", "catch-all"]), help="What has this verdict.")
 @click.option("--source", multiple=True, type=click.Choice(SOURCES), help="What this source said; repeatable.")
@@ -165,7 +171,7 @@ def forget(
         raise click.UsageError("A list is forgotten as a whole: --source list goes with --primary alone.")
     with opened(MIGRATIONS) as (store, settings):
         if "list" in source:
-            return _forget_list(store, str(primary), as_json)
+            return _forget_list(store, settings, str(primary), as_json)
         if addresses:
             forgotten = sum(_forget_one(store, settings, address, primary) for address in addresses)
         else:
@@ -175,12 +181,13 @@ def forget(
     elif forgotten:
         say(f"{counted(forgotten, 'lesson')} forgotten.")
     if not forgotten:
-        complain("nothing that was learned matches")
+        reason = unknown_primary(settings, primary)
+        complain(f"nothing that was learned matches{': ' + reason if reason else ''}")
         return NOTHING_MATCHED
     return DONE
 
 
-def _forget_list(store: Queue, primary: str, as_json: bool) -> int:
+def _forget_list(store: Queue, settings: Config, primary: str, as_json: bool) -> int:
     from fallback_mx.recipients.importing import Importer
 
     was_there = Importer(store.writer.submit, store.read).drop(primary)
@@ -189,7 +196,7 @@ def _forget_list(store: Queue, primary: str, as_json: bool) -> int:
     elif was_there:
         say(f"The list of {primary} is forgotten.")
     if not was_there:
-        complain(f"there is no list of {primary}")
+        complain(unknown_primary(settings, primary) or f"there is no list of {primary}")
         return NOTHING_MATCHED
     return DONE
 

@@ -14,6 +14,7 @@ from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, PARTLY_DONE, complain
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, print_table, say, short
+from fallback_mx.cli.unknown import did_you_mean
 from fallback_mx.spoken import duration
 from fallback_mx.visible import visible
 
@@ -59,7 +60,8 @@ def the_primary(settings: Config, name: str | None) -> Primary:
     names = ", ".join(one.name for one in settings.primaries)
     found = [one for one in settings.primaries if name in (None, one.name)]
     if not found:
-        raise click.UsageError(f"No primary is called {name}; there are {names}.")
+        perhaps = did_you_mean(str(name), [one.name for one in settings.primaries])
+        raise click.UsageError(f"No primary is called {name}; there are {names}.{' ' + perhaps if perhaps else ''}")
     if len(found) > 1:
         raise click.UsageError(f"Say which primary with --primary; there are {names}.")
     return found[0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from fallback_mx.cli.exits import DONE
+from fallback_mx.cli.maintenance_terms import upkeeps
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option
 from fallback_mx.cli.printing import print_json, print_table, say, short
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fallback_mx.sla.uptime import Uptime
     from fallback_mx.status import Status
     from mxqueue import Queue
+    from mxqueue.migrate import Migrations
 
 COLUMNS = ("PRIMARY", "STATE", "SINCE", "MESSAGES", "HELD", "OLDEST", "UP THIS MONTH")
 DRAIN_COLUMNS = ("PRIMARY", "DELIVERY", "CONNECTIONS", "ALLOWED", "CAP", "MESSAGES/S", "LEFT", "WHY")
@@ -40,12 +43,11 @@ def status(as_json: bool) -> int:
       fallback-mx status --json | jq -r .sentence
     """
     from fallback_mx.cli.live import drains
-    from fallback_mx.orders.schema import MIGRATIONS
     from fallback_mx.sentence import sentence
     from fallback_mx.status import as_json as as_json_of
     from fallback_mx.status import with_drains
 
-    with opened(MIGRATIONS) as (store, settings):
+    with opened(*tables()) as (store, settings):
         current = with_drains(read(store, settings), drains(settings))
     if as_json:
         print_json(as_json_of(current, sentence(current)))
@@ -74,23 +76,34 @@ def _drain_rows(current: Status) -> Iterator[tuple[object, ...]]:
             )
 
 
+def tables() -> tuple[Migrations, ...]:
+    """Those that a status is read from, besides those that every command opens."""
+    from fallback_mx.maintenance import schema as maintenance
+    from fallback_mx.orders import schema as orders
+
+    return (orders.MIGRATIONS, maintenance.MIGRATIONS)
+
+
 def read(store: Queue, settings: Config) -> Status:
-    """The status as the database has it, which was opened with the tables of orders. Raises QueueError."""
+    """The status as the database has it, which was opened with its `tables`. Raises QueueError."""
     from fallback_mx.orders.book import OrderBook
     from fallback_mx.outages.log import OutageLog
-    from fallback_mx.status import read_status
+    from fallback_mx.status import read_status, with_upkeeps
+    from mxqueue.engine import is_served
 
     log = OutageLog(store.writer.submit, store.read, settings.server.hostname)
     book = OrderBook(store.writer.submit, store.read)
-    return read_status(store, log, book, gaps(settings), datetime.now(UTC))
+    now = datetime.now(UTC)
+    served = is_served(settings.storage.url)
+    found = with_upkeeps(read_status(store, log, book, gaps(settings, served), now), upkeeps(store, settings, now))
+    return replace(found, is_running=served)
 
 
-def gaps(settings: Config) -> Mapping[str, timedelta]:
+def gaps(settings: Config, served: bool | None) -> Mapping[str, timedelta]:
     """How long each primary may go without a look before it counts as unwatched."""
     from fallback_mx.status import patience
-    from mxqueue.engine import is_served
 
-    if is_served(settings.storage.url) is False:
+    if served is False:
         # Whatever was seen last, nobody is looking now.
         return {primary.name: timedelta() for primary in settings.primaries}
     return {primary.name: patience(primary.interval) for primary in settings.primaries}

@@ -1,4 +1,4 @@
-"""The values of the record: Span, a time in which a primary failed, and Watch, a time in which it was watched.
+"""The values of the record: Span, a time in which something failed, and Watch, a time in which it was watched.
 
 Both are frozen and carry an id made where they were made, so that writing one twice is writing it once. A span's times
 never lie before its start: `rules.health` sees to that, and `Span.interval` holds it against anything else.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from fallback_mx.rules.health import Event, EventKind, Observation, State
 from fallback_mx.sla.intervals import Interval, IntervalSet, intersection, union
@@ -19,13 +20,23 @@ _FOREVER = datetime.max.replace(tzinfo=UTC)
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
+class Kind(StrEnum):
+    """What a span is of. Only an OUTAGE is ever down."""
+
+    OUTAGE = "outage"
+    SLOW = "slow"  # it answers, and takes longer than `slow_after`
+    PORT = "port"  # nobody answers at one of its other ports
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A run of failures of one primary, as one node saw it.
 
     `confirmed_at` is None while fewer than `fall` observations in a row were bad; a span that ended so is a blip: kept,
     and never counted as down. `recovering_since` is the first good observation of a run that has not yet ended it.
-    `cause_*` is the first failure, `end_detail` what the primary answered when the end was decided.
+    `cause_*` is the first failure, `last_failed_*` the latest of `failures`; `end_*` is what was seen when the end was
+    decided. `last_good_at` is the last good observation before it, None where nobody knows of any. `mail_accepted` (in
+    messages) and `mail_delivered` (in recipients) count from its start to its end. `subject` is the port of a PORT.
     """
 
     id: str
@@ -38,6 +49,16 @@ class Span:
     recovering_since: datetime | None = None
     ended_at: datetime | None = None
     end_detail: str = ""
+    kind: Kind = Kind.OUTAGE
+    subject: str = ""
+    last_good_at: datetime | None = None
+    failures: int = 1
+    last_failed_at: datetime | None = None
+    last_failed_phase: str = ""
+    last_failed_detail: str = ""
+    end_phase: str = ""
+    mail_accepted: int = 0
+    mail_delivered: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -66,12 +87,56 @@ class Span:
             case EventKind.RELAPSED:
                 return replace(self, recovering_since=None)
             case EventKind.ENDED:
-                return replace(self, recovering_since=None, ended_at=event.at, end_detail=_storable(event.detail))
+                return replace(
+                    self,
+                    recovering_since=None,
+                    ended_at=event.at,
+                    end_phase=event.phase,
+                    end_detail=storable(event.detail),
+                )
+
+    def failed_again(self, observation: Observation) -> Span:
+        """This span, once one more observation of its kind has failed."""
+        return replace(
+            self,
+            failures=self.failures + 1,
+            last_failed_at=max(observation.at, self.started_at),
+            last_failed_phase=observation.phase,
+            last_failed_detail=storable(observation.detail),
+        )
+
+    def with_mail(self, accepted: int, delivered: int) -> Span:
+        """This span, once so much mail more came in and went out."""
+        return replace(
+            self, mail_accepted=self.mail_accepted + accepted, mail_delivered=self.mail_delivered + delivered
+        )
 
 
-def started(span_id: str, primary: str, node: str, event: Event) -> Span:
+def started(
+    span_id: str,
+    primary: str,
+    node: str,
+    event: Event,
+    kind: Kind = Kind.OUTAGE,
+    subject: str = "",
+    last_good_at: datetime | None = None,
+) -> Span:
     """A span that begins with the failure `event` tells of."""
-    return Span(span_id, primary, node, event.at, event.phase, _storable(event.detail))
+    detail = storable(event.detail)
+    return Span(
+        span_id,
+        primary,
+        node,
+        event.at,
+        event.phase,
+        detail,
+        kind=kind,
+        subject=subject,
+        last_good_at=last_good_at,
+        last_failed_at=event.at,
+        last_failed_phase=event.phase,
+        last_failed_detail=detail,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +205,7 @@ def state_on_record(span: Span | None, watch: Watch | None, now: datetime, max_g
     return State.DOWN if span.recovering_since is None else State.RISING
 
 
-def _storable(detail: str) -> str:
+def storable(detail: str) -> str:
+    """The text as every database takes it, and no longer than anybody reads."""
     # What a primary said may hold NUL and lone surrogates, which PostgreSQL takes in no text.
     return visible(detail[:MAX_DETAIL])

@@ -1,8 +1,7 @@
-"""One connection's work: take a load, deliver it, record what became of it, take the next.
+"""What all connections of a drain share: they are opened here, given loads, and what became of those is judged here.
 
-The load behind the one on the wire is handed to the courier early, so that its envelope can travel with the final dot.
-Whatever ends the connection, each load is either on its way to the record or back in the feed: a message cut off before
-its final dot was not tried, one cut off behind it is deferred as *ambiguous*.
+A connection is one of this process, or one of another process that carries mail for this drain (see post.py); either
+way it is counted, observed and ended by the same rules.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
-from typing import Protocol
 
-from fallback_mx.redelivery.feed import Feed, Load
+from fallback_mx.redelivery.carrying import Courier, carry
+from fallback_mx.redelivery.feed import Feed
 from fallback_mx.redelivery.giving_up import GivingUp
 from fallback_mx.redelivery.pace import Pace
+from fallback_mx.redelivery.post import Delegate, Gone
 from fallback_mx.redelivery.settling import Settled, Settler
+from fallback_mx.redelivery.shelf import Load
 from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, OnExpiry
 from fallback_mx.rules.backoff import wait
 from fallback_mx.rules.disposition import (
@@ -38,29 +38,6 @@ from mxqueue.model import Message, Outcome, Recipient, RecipientState
 
 # What a kill would send a second time. Settlements are committed in batches: fewer would slow a drain down by a third.
 MOST_UNSETTLED = 40
-
-
-class Greeting(Protocol):
-    @property
-    def host(self) -> str: ...
-    @property
-    def tls(self) -> str | None: ...
-    @property
-    def tls_error(self) -> str | None: ...
-
-
-class Courier(Protocol):
-    """One connection to the next hop; see smtp/courier.py."""
-
-    @property
-    def greeting(self) -> Greeting: ...
-    @property
-    def is_usable(self) -> bool: ...
-    @property
-    def is_ambiguous(self) -> bool: ...
-    async def deliver(self, parcel: Load, upcoming: Callable[[], Load | None]) -> Delivery: ...
-    async def quit(self) -> None: ...
-    def abort(self) -> None: ...
 
 
 Connect = Callable[[], Awaitable[Courier]]
@@ -100,15 +77,19 @@ class Carrier:
         self._clock = clock
         self._chance = chance
         self._nudge = nudge
+        self.on_wire = 0
+        self.is_elsewhere = False  # other processes carry the mail, and connections of this one end
         self._backoff = settings.backoff
         self._refusals = settings.refusals
 
-    async def work(self) -> None:
-        """Connect, and deliver on that connection while there is something to deliver."""
+    async def work(self, delegate: Delegate | None = None) -> None:
+        """Connect, here or through the delegate, and deliver on that connection while there is something to deliver."""
         loop = asyncio.get_running_loop()
         at, started = self._clock(), loop.time()
         try:
-            courier = await self._connect()
+            courier = await (self._connect() if delegate is None else delegate.open())
+        except Gone:
+            return
         except NoConnection as failure:
             self._events.connection_failed(failure.phase, failure.detail)
             # Trouble with the way to the primary (DNS), or of our own, is no observation of the primary.
@@ -123,71 +104,50 @@ class Carrier:
             self._events.connected(greeting.host, greeting.tls, greeting.tls_error)
             self._observe(Observation(True, at, "ehlo", greeting.host, loop.time() - started))
             self._nudge()
-            await self._carry(courier)
-            is_counted = not self._pace.leave_if_too_many()
-            await courier.quit()
+            if isinstance(courier, Delegate):
+                await courier.carry()
+            else:
+                await carry(courier, self)
+                is_counted = not self._pace.leave_if_too_many()
+                await courier.quit()
         finally:
             self._pace.connections -= is_counted
             courier.abort()
 
-    async def _carry(self, courier: Courier) -> None:
-        load = await self._first_load()
-        while load is not None:
-            # This load, and behind it the next one once its envelope is under way.
-            hand = [load]
-            self._pace.on_wire += 1
-            try:
-                delivery = await courier.deliver(load, partial(self._take_into, hand))
-            except asyncio.CancelledError:
-                self._on_cut(load, courier)
-                self._put_back(hand[1:])
-                raise
-            except Exception as error:
-                self._events.crashed(error)
-                lost = _lost(load, f"{type(error).__name__} in our own program", courier.is_ambiguous)
-                self._record(load, lost, courier.greeting.host)
-                self._put_back(hand[1:])
-                return
-            finally:
-                self._pace.on_wire -= 1
-            self._record(load, delivery, courier.greeting.host)
-            if not courier.is_usable:
-                self._put_back(hand[1:])
-                return
-            await self._room(hand[1:])
-            load = hand[1] if len(hand) > 1 else await self._next_load()
+    # Loads: see Hold in carrying.py -----------------------------------------------------------------------------
 
-    async def _room(self, announced: list[Load]) -> None:
-        try:
-            await self._settler.room(max(MOST_UNSETTLED, 2 * self._settings.max_connections))
-        except asyncio.CancelledError:
-            self._put_back(announced)
-            raise
-
-    # Loads ------------------------------------------------------------------------------------------------------
-
-    async def _first_load(self) -> Load | None:
-        return self._feed.take() if self._may_begin() else None
-
-    async def _next_load(self) -> Load | None:
+    async def next(self, *, is_first: bool) -> Load | None:
         """The next load, waiting for one a little while: an open connection is worth more than a new one."""
+        if is_first:
+            return self._feed.take() if self.may_take() else None
         loop = asyncio.get_running_loop()
         until = loop.time() + self._settings.linger_seconds
-        while self._may_begin() and self._pace.connections <= self._pace.allowed:
-            if (load := self._feed.take()) is not None:
-                self._nudge_if_low()
-                return load
+        while (load := self.take()) is None:
+            if not self.may_take():
+                return None
             self._nudge()
             if not await self._feed.wait(until - loop.time()):
                 return None
-        return None
+        return load
 
-    def _take_into(self, hand: list[Load]) -> Load | None:
-        if not self._may_begin() or self._pace.connections > self._pace.allowed:
+    def may_take(self) -> bool:
+        """Whether a connection of this process may take another load."""
+        return not self.is_elsewhere and self._may_begin() and self._pace.connections <= self._pace.allowed
+
+    def take(self) -> Load | None:
+        if not self.may_take():
             return None
         load = self._feed.take()
         if load is not None:
-            hand.append(load)
+            self._nudge_if_low()
+        return load
+
+    def hand_on(self) -> Load | None:
+        """The next load for a courier of another process."""
+        if not self.is_elsewhere or not self._may_begin():
+            return None
+        load = self._feed.take(is_read_here=False)
+        if load is not None:
             self._nudge_if_low()
         return load
 
@@ -195,34 +155,50 @@ class Carrier:
         if len(self._feed) == self._settings.batch // 2:
             self._nudge()
 
-    def _put_back(self, loads: list[Load]) -> None:
-        for load in loads:
-            self._feed.put_back(load)
+    def put_back(self, load: Load) -> None:
+        self._feed.put_back(load)
+
+    def abandon(self, load: Load) -> None:
+        self._feed.abandon(load)
+
+    def crashed(self, error: Exception) -> None:
+        self._events.crashed(error)
+
+    async def room(self) -> None:
+        await self._settler.room(self.most_unsettled)
+
+    @property
+    def most_unsettled(self) -> int:
+        return max(MOST_UNSETTLED, 2 * self._settings.max_connections)
+
+    @property
+    def surplus(self) -> int:
+        """How many connections there are more than are allowed."""
+        return self._pace.connections - self._pace.allowed
 
     # Outcomes ---------------------------------------------------------------------------------------------------
 
-    def _on_cut(self, load: Load, courier: Courier) -> None:
-        if courier.is_ambiguous:
-            lost = _lost(load, "stopped while waiting for the reply to the content", is_ambiguous=True)
-            self._record(load, lost, courier.greeting.host)
-        else:
-            self._feed.put_back(load)
-
-    def _record(self, load: Load, delivery: Delivery, host: str) -> None:
+    def record(self, load: Load, delivery: Delivery, host: str) -> bool:
+        """What became of it. Whether all of that is on its way to the record."""
+        if delivery.is_plain and delivery.seconds < self._settings.slow_seconds:
+            self._record_plain(load, delivery)
+            return True
         now = self._clock()
         recovered_at = self._recovered_at()
         since = None if recovered_at is None else now - recovered_at
         dispositions = [judge(result, since, self._refusals) for result in delivery.results]
         allowed = self._pace.allowed
         slow = self._settings.slow_seconds
-        served = was_served(delivery, dispositions, slow)
-        said = strain(delivery, slow) if served is False else ""
-        self._pace.on_served(served, said, was_answered=was_answered(delivery, slow))
+        if served := was_served(delivery, dispositions, slow):
+            self._pace.on_served(True)
+        else:
+            said = strain(delivery, slow) if served is False else ""
+            self._pace.on_served(served, said, was_answered=was_answered(delivery, slow))
         if self._pace.allowed > allowed:
             self._nudge()
         if delivery.untouched:
             self._feed.put_back(load)
-            return
+            return False
         outcomes: dict[int, Outcome] = {}
         failures: dict[int, Failure] = {}
         by_position: dict[int, Disposition] = {}
@@ -238,6 +214,24 @@ class Carrier:
             self._settler.add(Settled(load, outcomes, by_position, is_part=bool(failures)))
         if failures:
             self._giving_up.take(load, failures)
+        return not failures
+
+    def _record_plain(self, load: Load, delivery: Delivery) -> None:
+        """All recipients were taken, as in nearly every delivery: nothing is to be judged."""
+        self._on_served()
+        kept = self._settings.retain_delivered
+        keep_until = self._clock() + kept if kept else None
+        outcomes = {
+            recipient.position: Outcome(RecipientState.DELIVERED, str(reply), keep_until=keep_until)
+            for recipient, reply in zip(load.message.recipients, delivery.results, strict=True)
+        }
+        self._settler.add(Settled(load, outcomes, {}))
+
+    def _on_served(self) -> None:
+        allowed = self._pace.allowed
+        self._pace.on_served(True)
+        if self._pace.allowed > allowed:
+            self._nudge()
 
     def _outcome(
         self, message: Message, recipient: Recipient, result: Result, disposition: Disposition, now: datetime
@@ -279,7 +273,3 @@ _FINAL = {
     Disposition.HELD: RecipientState.HELD,
     Disposition.FAILED: RecipientState.FAILED,
 }
-
-
-def _lost(load: Load, detail: str, is_ambiguous: bool) -> Delivery:
-    return Delivery((Lost(detail, is_ambiguous),) * len(load.message.recipients))

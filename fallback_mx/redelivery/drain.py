@@ -12,18 +12,23 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from fallback_mx.redelivery.carrier import Carrier, Connect
 from fallback_mx.redelivery.feed import Feed
 from fallback_mx.redelivery.giving_up import GivingUp
 from fallback_mx.redelivery.pace import Pace
+from fallback_mx.redelivery.posts import Elsewhere, Posts, Way
 from fallback_mx.redelivery.rate import Rate
 from fallback_mx.redelivery.settling import Settler
 from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, OnExpiry, Reporter
+from fallback_mx.redelivery.workforce import Workforce
 from fallback_mx.rules.draining import DrainStatus, Situation
 from fallback_mx.rules.health import Observation
-from mxqueue import Queue
 from mxqueue.errors import QueueError
+
+if TYPE_CHECKING:
+    from mxqueue import Queue
 
 TICK_SECONDS = 1.0
 EXPIRY_SECONDS = 60.0
@@ -34,8 +39,10 @@ SETTLE_SECONDS = 10.0
 class Drain:
     """Drains one route. Made in a running event loop; `wake` and `stop` are called in it.
 
-    `may_deliver` is the gate (the primary is up and nobody paused it), `recovered_at` when the primary last came back;
-    `chance` gives numbers in [0, 1). `reporter` is there where senders may have to be told of mail that is given up.
+    Where there is much to do, processes `elsewhere` carry the mail, each connection on its `way`; without it all is
+    done here. `may_deliver` is the gate (the primary is up and nobody paused it), `recovered_at` when the primary last
+    came back; `chance` gives numbers in [0, 1). `reporter` is there where senders may have to be told of mail that is
+    given up.
     """
 
     def __init__(
@@ -53,6 +60,8 @@ class Drain:
         chance: Callable[[], float],
         owner: str = "drain",
         reporter: Reporter | None = None,
+        elsewhere: Elsewhere | None = None,
+        way: Way | None = None,
     ) -> None:
         self._route = route
         self._queue = queue
@@ -84,7 +93,10 @@ class Drain:
             chance=chance,
             nudge=self._nudge,
         )
-        self._workers: set[asyncio.Task[None]] = set()
+        posts = None
+        if elsewhere is not None and way is not None:
+            posts = Posts(elsewhere, way, self._carrier, self._nudge)
+        self._workers = Workforce(self._carrier, posts, self._on_worker_done)
         self._seen_recovery: datetime | None = None
         self._is_exhausted = False
         self._is_draining = False
@@ -162,10 +174,7 @@ class Drain:
             raise self._crash
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
-        if self._workers:
-            for worker in self._workers:
-                worker.cancel()
-            await asyncio.wait(self._workers)
+        await self._workers.cut()
         await self._giving_up.stop()
         await self._settler.finish(SETTLE_SECONDS)
         await self._give_back()
@@ -248,29 +257,34 @@ class Drain:
             self._seen_recovery = self._recovered_at()
             self._pace.begin_again()
         self._is_draining, self._is_exhausted = True, False
+        self._workers.begin()
         started, delivered = self._loop.time(), self._settler.delivered
         self._rate.begin()
         self._events.drain_started()
         try:
             while not self._is_stopping:
                 self._woken.clear()
+                self._choose_where()
                 if self._is_open():
                     self._staff()
-                if not self._workers and not self._feed.is_refilling:
+                if len(self._workers) == 0 and not self._feed.is_refilling:
                     break
                 await self._doze()
-            if self._workers:
-                await asyncio.wait(self._workers, timeout=self._settings.grace_seconds)
+            self._choose_where()
+            await self._workers.finish(self._settings.grace_seconds)
         finally:
             self._is_draining = False
         await self._settler.finish(SETTLE_SECONDS)
         await self._give_back()
         self._events.drain_ended(self._settler.delivered - delivered, self._loop.time() - started)
 
+    def _choose_where(self) -> None:
+        self._workers.choose_where(is_open=self._is_open(), is_canary=self._pace.is_canary)
+
     def _staff(self) -> None:
         """Claim what is lacking, and open the connections that are allowed and have something to do."""
         if self._pace.is_canary:
-            batch, is_low = 1, self._pace.on_wire + len(self._feed) == 0
+            batch, is_low = 1, self._workers.on_wire + len(self._feed) == 0
         else:
             batch, is_low = self._settings.batch, len(self._feed) < self._settings.batch
         if is_low and not self._is_exhausted:
@@ -278,9 +292,7 @@ class Drain:
         # Where no connection stands yet the first must, before there are more: one failure is enough to learn from.
         wanted = self._pace.allowed if self._pace.connections else 1
         for _ in range(min(wanted - len(self._workers), len(self._feed))):
-            worker = self._loop.create_task(self._carrier.work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._on_worker_done)
+            self._workers.add()
 
     async def _give_back(self) -> None:
         try:
@@ -300,10 +312,10 @@ class Drain:
         elif error is not None:
             self._on_task_done(claiming)
         self._is_exhausted = error is not None or claiming.result() == 0
+        self._workers.claimed(is_full=error is None and claiming.result() >= self._settings.batch)
         self._woken.set()
 
     def _on_worker_done(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
         self._woken.set()
         self._on_task_done(worker)
 

@@ -1,93 +1,23 @@
-"""What a drain has in hand: claimed messages, their leases, and their content on its way to a courier.
+"""What a drain has in hand: claimed messages and their leases.
 
 A claim that was made is either worked on, kept alive, or given back: none is forgotten, whenever it is asked to stop.
-Contents of small messages are read together, a few messages ahead of their use; large ones are read piece by piece.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from mxqueue import Queue
-from mxqueue.contents import PREFETCH_OCTETS
+from fallback_mx.redelivery.shelf import Load, Shelf
 from mxqueue.errors import QueueError
-from mxqueue.model import Claim, Message
-from mxqueue.spool import StoredContent
+from mxqueue.model import Claim
 
-AHEAD_MESSAGES = 32
-AHEAD_OCTETS = 2 * 1024 * 1024
-
-Pieces = Sequence[bytes] | Exception
-"""A small content that was read and found whole, or why it was not."""
-
-Group = asyncio.Future[dict[str, Pieces]]
-
-
-class Load:
-    """One claimed message: what a courier calls a parcel."""
-
-    def __init__(self, claim: Claim, queue: Queue) -> None:
-        self.claim = claim
-        self.group: Group | None = None
-        self._queue = queue
-
-    @property
-    def message(self) -> Message:
-        return self.claim.message
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """One message may be in hand twice, for different recipients."""
-        return self.message.id, self.claim.token
-
-    @property
-    def is_small(self) -> bool:
-        return self.message.size <= PREFETCH_OCTETS
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The content from its start. Raises Damaged, or QueueError where it cannot be read."""
-        if self.group is not None:
-            # Others wait for the same read: one of them being cancelled must not end it.
-            group = self.group.result() if self.group.done() else await asyncio.shield(self.group)
-            pieces = group[self.message.id]
-            if isinstance(pieces, Exception):
-                raise pieces
-            for piece in pieces:
-                yield piece
-            return
-        stored = await asyncio.wrap_future(self._queue.content(self.message.id))
-        large = stored.chunks()
-        while (piece := await asyncio.to_thread(next, large, b"")) != b"":
-            yield piece
-
-
-def _read_group(queue: Queue, ids: Sequence[str]) -> dict[str, Pieces]:
-    """In a thread: the database and the hashes take their time."""
-    try:
-        stored = queue.contents(ids).result()
-    except QueueError as error:
-        # One message that has gone must not fail its neighbours.
-        return {ids[0]: error} if len(ids) == 1 else _read_each(queue, ids)
-    return {message_id: _whole(content) for message_id, content in stored.items()}
-
-
-def _read_each(queue: Queue, ids: Sequence[str]) -> dict[str, Pieces]:
-    read: dict[str, Pieces] = {}
-    for message_id in ids:
-        read |= _read_group(queue, [message_id])
-    return read
-
-
-def _whole(content: StoredContent) -> Pieces:
-    try:
-        return tuple(content.chunks())
-    except QueueError as error:
-        return error
+if TYPE_CHECKING:
+    from mxqueue import Queue
 
 
 class Feed:
@@ -99,18 +29,19 @@ class Feed:
         self._owner = owner
         self._lease = lease
         self._clock = clock
-        self._waiting: deque[Load] = deque()
+        self._shelf = Shelf(queue)
         self._taken: dict[tuple[str, str], Load] = {}
         self._claiming: asyncio.Task[int] | None = None
-        self._stirred = asyncio.Event()
+        self.wait = self._shelf.wait
+        self.stir = self._shelf.stir
 
     def __len__(self) -> int:
         """Loads that wait to be taken."""
-        return len(self._waiting)
+        return len(self._shelf)
 
     @property
     def in_hand(self) -> int:
-        return len(self._waiting) + len(self._taken)
+        return len(self._shelf) + len(self._taken)
 
     # Claims in --------------------------------------------------------------------------------------------------
 
@@ -134,19 +65,17 @@ class Feed:
             )
         finally:
             self._claiming = None
-        self._waiting.extend(Load(claim, self._queue) for claim in claims)
-        self.stir()
+        self._shelf.add(Load(claim, self._queue) for claim in claims)
         return len(claims)
 
     # Loads out --------------------------------------------------------------------------------------------------
 
-    def take(self) -> Load | None:
-        """The oldest load whose lease still runs, None where none waits. Its content is on its way."""
-        while self._waiting:
-            load = self._waiting.popleft()
+    def take(self, *, is_read_here: bool = True) -> Load | None:
+        """The oldest load whose lease still runs, None where none waits. Its content is on its way, if it
+        `is_read_here`."""
+        while (load := self._shelf.take() if is_read_here else self._shelf.pop()) is not None:
             if load.claim.until > self._clock():
                 self._taken[load.key] = load
-                self._read_ahead(load)
                 return load
         return None
 
@@ -158,41 +87,17 @@ class Feed:
     def put_back(self, load: Load) -> None:
         """It was not tried after all, and is next."""
         self._taken.pop(load.key, None)
-        self._waiting.appendleft(load)
-        self.stir()
+        self._shelf.put_back(load)
 
     def done(self, load: Load) -> None:
         """It is settled."""
         self._taken.pop(load.key, None)
+        if load.then is not None:
+            load.then()
 
-    async def wait(self, seconds: float) -> bool:
-        """Until something may have changed; False after `seconds` without."""
-        self._stirred.clear()
-        try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._stirred.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    def stir(self) -> None:
-        """Wake everybody in `wait`."""
-        self._stirred.set()
-
-    def _read_ahead(self, first: Load) -> None:
-        if first.group is not None or not first.is_small:
-            return
-        together, octets = [first], first.message.size
-        for load in self._waiting:
-            octets += load.message.size
-            if len(together) >= AHEAD_MESSAGES or octets > AHEAD_OCTETS:
-                break
-            if load.group is None and load.is_small:
-                together.append(load)
-        ids = [load.message.id for load in together]
-        group = asyncio.get_running_loop().run_in_executor(None, _read_group, self._queue, ids)
-        for load in together:
-            load.group = group
+    def abandon(self, load: Load) -> None:
+        """Nobody knows what became of it: its lease runs out, and whoever claims it then tries it again."""
+        self._taken.pop(load.key, None)
 
     # Leases -----------------------------------------------------------------------------------------------------
 
@@ -205,7 +110,7 @@ class Feed:
                 await self._extend(self._ending_before(self._clock() + self._lease / 2))
 
     def _ending_before(self, moment: datetime) -> list[Load]:
-        return [load for load in [*self._taken.values(), *self._waiting] if load.claim.until <= moment]
+        return [load for load in [*self._taken.values(), *self._shelf] if load.claim.until <= moment]
 
     async def _extend(self, loads: list[Load]) -> None:
         """Let these leases run anew; what is no longer ours is in hand no more. Raises QueueError."""
@@ -216,14 +121,11 @@ class Feed:
                 load.claim = replace(load.claim, until=until)
             else:
                 self._taken.pop(load.key, None)
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(load)
+                self._shelf.drop(load)
 
     async def give_back(self) -> None:
         """End the leases of all that nobody has taken. Raises QueueError; then they end by themselves."""
         if self._claiming is not None:
             await asyncio.wait([self._claiming])
-        claims = [load.claim for load in self._waiting]
-        self._waiting.clear()
-        if claims:
+        if claims := [load.claim for load in self._shelf.clear()]:
             await asyncio.wrap_future(self._queue.give_back(claims))

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from fallback_mx.redelivery.feed import Feed, Load
+from fallback_mx.redelivery.feed import Feed
 from fallback_mx.redelivery.settling import Settled, Settler
+from fallback_mx.redelivery.shelf import Load
 from fallback_mx.redelivery.terms import DrainEvents, DrainSettings, Reporter
 from fallback_mx.rules.bouncing import GivenUp
 from fallback_mx.rules.dsn import Failure, Why

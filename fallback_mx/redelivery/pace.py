@@ -14,12 +14,11 @@ CANARIES_AT_ONCE = 10
 
 
 class Pace:
-    """`connections` stand now, `on_wire` messages are with the next hop, at `served_at` it last served one. `now` is a
+    """`connections` stand now, at `served_at` the next hop last served a message. `now` is a
     monotonic clock in seconds."""
 
     def __init__(self, settings: DrainSettings, chance: Callable[[], float], now: Callable[[], float]) -> None:
         self.connections = 0
-        self.on_wire = 0
         self.served_at = float("-inf")
         self.last_failure = ""
         self._trouble = ""

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fallback_mx.redelivery.feed import Feed, Load
+from fallback_mx.redelivery.feed import Feed
 from fallback_mx.redelivery.rate import Rate
-from fallback_mx.redelivery.terms import DrainEvents
+from fallback_mx.redelivery.shelf import Load
+from fallback_mx.redelivery.terms import DrainEvents, Taken
 from fallback_mx.rules.disposition import Disposition
-from mxqueue import Queue
 from mxqueue.errors import QueueError
 from mxqueue.model import Enclosed, Outcome, RecipientState, Settlement
+
+if TYPE_CHECKING:
+    from mxqueue import Queue
 
 RETRY_SECONDS = 1.0
 
@@ -105,20 +109,27 @@ class Settler:
                 break
             except QueueError as error:
                 if not self._is_failing:
+                    self._is_failing = True
                     self._events.trouble(error)
-                self._is_failing = True
+                    self._on_change()
                 await asyncio.sleep(RETRY_SECONDS)
         was_behind = self.is_behind
         self._is_failing = False
-        self._rate.count(sum(each.has_delivered for each in self._in_flight))
+        taken: list[Taken] = []
+        stale = set(refused)
         for each in self._in_flight:
             if not each.is_part:
                 self._feed.done(each.load)
-            self._tell(each, set(refused))
+            taken += self._tell(each, stale)
+        # One for each message of which anything was delivered.
+        self._rate.count(len({id(message) for message, _, _ in taken}))
+        if taken:
+            self._events.delivered(taken)
         if was_behind:
             self._on_change()
 
-    def _tell(self, settled: Settled, refused: set[tuple[str, int]]) -> None:
+    def _tell(self, settled: Settled, refused: set[tuple[str, int]]) -> Iterator[Taken]:
+        """Tell of all but the deliveries, which are given."""
         message = settled.load.message
         if settled.report is not None and not any((message.id, position) in refused for position in settled.outcomes):
             self._events.reported(message, settled.report)
@@ -132,7 +143,7 @@ class Settler:
                 self._events.settlement_refused(message.id, recipient.position)
             elif outcome.state is RecipientState.DELIVERED:
                 self.delivered += 1
-                self._events.delivered(message, recipient, outcome.reply)
+                yield Taken(message, recipient, outcome.reply)
             elif outcome.not_before is not None:
                 self._events.deferred(
                     message,

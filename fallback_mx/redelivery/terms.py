@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.bouncing import GivenUp
@@ -81,10 +81,21 @@ class Reporter(Protocol):
     ) -> GivenUp: ...
 
 
-class DrainEvents(Protocol):
-    """Told once the thing is on record. A recipient is as it was when it was claimed: `attempts` leave this one out."""
+class Taken(NamedTuple):
+    """A recipient that the next hop has taken the message for, with its reply."""
 
-    def delivered(self, message: Message, recipient: Recipient, reply: str) -> None: ...
+    message: Message
+    recipient: Recipient
+    reply: str
+
+
+class DrainEvents(Protocol):
+    """Told once the thing is on record. A recipient is as it was when it was claimed: `attempts` leave this one out.
+
+    Deliveries are told together, as many as went on record at once: there are many of them in a second.
+    """
+
+    def delivered(self, taken: Sequence[Taken]) -> None: ...
 
     def deferred(
         self,

@@ -21,9 +21,14 @@ class Verdict(StrEnum):
     PLAY_THROUGH = "play_through"
 
 
+# Python 3.11 takes as long to find a member of an enumeration by its name as to call a function.
+TAKE, USE_PRIMARY, PLAY_THROUGH = Verdict
+_UP = State.UP
+
+
 def admit(when_up: WhenUp, state: State) -> Verdict:
     """TAKE unless the primary is known to be up and wants its say. Not knowing is a reason to take mail."""
-    return _WHILE_UP[when_up] if state is State.UP else Verdict.TAKE
+    return _WHILE_UP[when_up] if state is _UP else TAKE
 
 
 _WHILE_UP = {

@@ -97,6 +97,16 @@ class Delivery:
     untouched: bool = False
     seconds: float = 0.0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next hop took it for every recipient."""
+        if self.untouched:
+            return False
+        for result in self.results:
+            if not (isinstance(result, Reply) and 200 <= result.code < 300):
+                return False
+        return bool(self.results)
+
 
 class NoConnection(Exception):
     """There is no connection to the next hop. `phase` is as far as it got: route, ours, connect, banner, ehlo,

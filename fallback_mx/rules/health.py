@@ -9,8 +9,26 @@ whatever the wall clock did meanwhile. The picture of the table is docs/health.m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
+
+from fallback_mx.rules.observation import Observation
+
+__all__ = [
+    "TRANSITIONS",
+    "Damping",
+    "Event",
+    "EventKind",
+    "Health",
+    "Observation",
+    "Signal",
+    "State",
+    "Transition",
+    "blinded",
+    "resumed",
+    "step",
+    "unobserved",
+]
 
 
 class State(StrEnum):
@@ -38,27 +56,6 @@ class EventKind(StrEnum):
     RECOVERING = "recovering"
     RELAPSED = "relapsed"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One look at a primary, by a probe or by a delivery.
-
-    `at` is when it began; where it took `duration_seconds` it speaks for all of that time. `phase` is how far it came
-    ("route", "connect", "banner", "ehlo", "starttls", "auth", "delivery"), `detail` what was seen there, in a few
-    words.
-    """
-
-    good: bool
-    at: datetime
-    phase: str
-    detail: str
-    duration_seconds: float | None = None
-    size_limit: int | None = None  # octets of the largest message that it takes, where it has said so (RFC 1870)
-
-    @property
-    def ended_at(self) -> datetime:
-        return self.at + timedelta(seconds=self.duration_seconds or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +143,19 @@ def resumed(failing_since: datetime, *, confirmed: bool) -> Health:
     """
     state = State.DOWN if confirmed else State.FALLING
     return Health(state, 1, failing_since, failing_since=failing_since)
+
+
+def blinded(health: Health, at: datetime) -> Health:
+    """The health of a primary that nobody can see from here any more: our own network is gone, not the primary.
+
+    What was UP is unknown, so that mail is taken. An outage on record stays open; results in a row begin anew.
+    """
+    if health.failing_since is not None:
+        confirmed = health.state in (State.DOWN, State.RISING)
+        state = State.DOWN if confirmed else State.FALLING
+        since = health.since if state is health.state else at
+        return replace(health, state=state, streak=0, since=since, recovering_since=None)
+    return health if health.state is State.UNKNOWN else replace(unobserved(at), last=health.last)
 
 
 def step(health: Health, observation: Observation, damping: Damping) -> tuple[Health, tuple[Event, ...]]:

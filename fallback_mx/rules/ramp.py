@@ -36,6 +36,8 @@ CANARY = Ramp()
 
 def succeeded(ramp: Ramp, max_connections: int) -> Ramp:
     """A message was served."""
+    if ramp.connections >= max_connections and not ramp.is_canary and ramp.echoes == 0:
+        return ramp  # as in most of a drain: no more can be had, and nothing is to be forgotten
     ramp = replace(ramp, is_canary=False, successes=ramp.successes + 1, echoes=max(0, ramp.echoes - 1))
     if ramp.connections >= max_connections or ramp.successes < ramp.connections * ramp.patience:
         return ramp

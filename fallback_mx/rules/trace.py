@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, tzinfo
 from email.utils import format_datetime
 from functools import lru_cache
 
@@ -18,9 +18,9 @@ def address_literal(client_address: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _date(at: datetime) -> str:
+def _date(seconds: int, zone: tzinfo | None) -> str:
     # Thousands of messages share a second, and formatting it is a good part of making the line.
-    return format_datetime(at)
+    return format_datetime(datetime.fromtimestamp(seconds, zone))
 
 
 def received(*, helo: str, client_address: str, hostname: str, protocol: str, queue_id: str, at: datetime) -> bytes:
@@ -33,5 +33,5 @@ def received(*, helo: str, client_address: str, hostname: str, protocol: str, qu
     return (
         f"Received: from {claimed} ({address_literal(client_address)})\r\n"
         f"\tby {hostname} (Fallback MX) with {protocol} id {queue_id};\r\n"
-        f"\t{_date(at.replace(microsecond=0))}\r\n"
+        f"\t{_date(int(at.timestamp()), at.tzinfo)}\r\n"
     ).encode("ascii", "replace")

@@ -97,8 +97,8 @@ def _passage_settings(primary: Primary, server: Server, processes: int) -> Passa
 
 
 class Front:
-    """Built in a running event loop. `states` gives the primaries' states, `mail_came(name)` hears of mail for one,
-    `callers` gives the clients that may ask for it, `ask` hears when they do."""
+    """Built in a running event loop. `states` gives the primaries' states, `mail_came(name, messages)` hears of mail
+    for one, `callers` gives the clients that may ask for it, `ask` hears when they do."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Front:
         metrics: Metrics,
         space: Space,
         states: Callable[[], Mapping[str, State]],
-        mail_came: Callable[[str], None],
+        mail_came: Callable[[str, int], None],
         look: Look,
         knows: Knows,
         callers: Callable[[], Callers],
@@ -221,7 +221,7 @@ class Front:
                 )
         for route, each in sizes.items():
             self._metrics.accepted(route, len(each), sum(each))
-            self._mail_came(route)
+            self._mail_came(route, len(each))
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

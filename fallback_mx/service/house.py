@@ -20,16 +20,22 @@ import uvloop
 
 from fallback_mx import __version__, garbage, maillog, systemd
 from fallback_mx.config import Config, ConfigError, Endpoint, load
+from fallback_mx.maintenance.schema import MIGRATIONS as MAINTENANCE
 from fallback_mx.orders.schema import MIGRATIONS as ORDERS
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.schema import MIGRATIONS as OUTAGES
+from fallback_mx.published.schema import MIGRATIONS as PUBLISHED
 from fallback_mx.recipients.schema import MIGRATIONS as RECIPIENTS
 from fallback_mx.rules.health import State
+from fallback_mx.service.couriers import Couriers, couriers_size
+from fallback_mx.service.crew import crew_size
 from fallback_mx.service.front import Front
 from fallback_mx.service.knowledge import Knowledge
 from fallback_mx.service.primaries import Primaries
+from fallback_mx.service.publishing import Publishing
 from fallback_mx.service.reports import Reports
 from fallback_mx.service.view import ServiceView
+from fallback_mx.settlement.schema import MIGRATIONS as SETTLEMENT
 from fallback_mx.smtp import tls
 from fallback_mx.space import Space
 from fallback_mx.web.app import make_app
@@ -52,7 +58,7 @@ def run(config_path: Path | str, overrides: Mapping[str, object]) -> int:
         node=config.server.hostname,
         exclusive=True,
         ledger_retention=config.storage.ledger_retention,
-        migrations=(QUEUE, OUTAGES, RECIPIENTS, ORDERS),
+        migrations=(QUEUE, OUTAGES, RECIPIENTS, ORDERS, SETTLEMENT, MAINTENANCE, PUBLISHED),
     )
     try:
         return uvloop.run(House(config, config_path, overrides, queue, contexts).live())
@@ -140,6 +146,7 @@ class House:
             self._on_state,
             self._knowledge,
             self._reports,
+            self._couriers(),
         )
         self._front = Front(
             config,
@@ -156,11 +163,27 @@ class House:
             size_limits=self._primaries.size_limits,
             ask=self._primaries.ask,
         )
-        view = ServiceView(self._queue, self._log, self._front, self._space, self._primaries.live, self._primaries.gaps)
+        self._publishing = Publishing(config, self._queue, self._log)
+        view = ServiceView(
+            self._queue,
+            self._log,
+            self._front,
+            self._space,
+            self._primaries.live,
+            self._primaries.gaps,
+            self._publishing.publication,
+            self._primaries.upkeeps,
+            lambda: self._primaries.is_cut_off,
+        )
         where = config.http.listen
         app = make_app(view, self._metrics, maillog.crashed)
         self._http = HttpServer(app, where.host, where.port) if where is not None else None
         self._chores: list[asyncio.Task[None]] = []
+
+    def _couriers(self) -> Couriers | None:
+        """None where everything is done in one process, or the database has servers of its own."""
+        size, reader = couriers_size(crew_size(self._config.server.workers)), self._queue.reader
+        return Couriers(size, reader) if size > 0 and reader is not None else None
 
     async def _start(self) -> None:
         # Both ports are had before anything acts, and nobody is told of primaries that are not there yet.
@@ -173,7 +196,8 @@ class House:
         if self._http is not None:
             await self._http.start()
         garbage.settle()
-        self._chores = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._show_life())]
+        chores = (self._keep_house(), self._show_life(), self._publishing.run())
+        self._chores = [asyncio.create_task(chore) for chore in chores]
 
     @contextlib.contextmanager
     def _signals(self, stop: asyncio.Event) -> Iterator[None]:
@@ -208,6 +232,7 @@ class House:
             self._knowledge.configure(config)
             self._reports.configure(config)
             self._primaries.configure(config)
+            self._publishing.configure(config)
             maillog.config_reloaded(str(self._config_path))
         systemd.notify("READY=1")
 
@@ -221,6 +246,7 @@ class House:
         # Sessions asked it, deliveries taught it: it goes after both.
         await self._knowledge.stop()
         await asyncio.gather(*self._chores, return_exceptions=True)
+        await self._publishing.stop()
         if self._http is not None:
             await self._http.stop()
         if self._has_started:

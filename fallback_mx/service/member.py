@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fallback_mx import entrance, maillog
-from fallback_mx.accepting.channel import Channel
 from fallback_mx.accepting.words import (
     Answered,
     Answers,
@@ -28,7 +25,9 @@ from fallback_mx.accepting.words import (
 )
 from fallback_mx.rules.recipients import Verdict
 from fallback_mx.smtp.crowd import forget
-from mxqueue import BytesContent, FileContent, QueueUnavailable
+from fallback_mx.workers.channel import Channel
+from fallback_mx.workers.child import Child
+from mxqueue import BytesContent, Envelope, FileContent, QueueUnavailable
 
 if TYPE_CHECKING:
     from fallback_mx.service.crew import Crew
@@ -51,7 +50,7 @@ class Member:
         self._crew = crew
         self._number = number
         self._channel: Channel | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._answers: Answers = []
@@ -66,9 +65,9 @@ class Member:
     async def start(self, ports: Sequence[socket.socket]) -> None:
         self._ports = ports
         await self._spawn()
-        assert self._process is not None
+        assert self._child is not None
         ready = asyncio.ensure_future(self._ready.wait())
-        ended = asyncio.ensure_future(self._process.wait())
+        ended = asyncio.ensure_future(self._child.wait())
         await asyncio.wait([ready, ended], timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for each in (ready, ended):
             each.cancel()
@@ -85,34 +84,24 @@ class Member:
         self._is_leaving = True
         for port in self._ports:
             port.close()
-        if self._process is not None:
+        if self._child is not None:
             self.send(Leave(grace_seconds))
-            try:
-                async with asyncio.timeout(grace_seconds + KILL_SECONDS):
-                    await self._process.wait()
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
-                await self._process.wait()
+            await self._child.end(grace_seconds + KILL_SECONDS)
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
         self._part()
 
     async def _spawn(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._channel = Channel(ours, self._on_frame, self._part)
         crowd, ports = self._crew.crowd, [one.fileno() for one in self._ports]
-        arguments = [theirs.fileno(), crowd, self._crew.size, self._number, *ports]
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "fallback_mx.accepting", *map(str, arguments)),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), crowd, *ports],
-            )
-        finally:
-            theirs.close()
+        self._child = await Child.start(
+            "fallback_mx.accepting",
+            self._on_frame,
+            self._part,
+            arguments=[crowd, self._crew.size, self._number, *ports],
+            descriptors=[crowd, *ports],
+        )
+        self._channel = self._child.channel
         self.send(self._crew.setup)
         self.send(self._crew.states())
         self.send(Refusing(self._crew.knows.refusing))
@@ -122,8 +111,8 @@ class Member:
         delay = FIRST_DELAY_SECONDS
         while True:
             began = time.monotonic()
-            assert self._process is not None
-            status = await self._process.wait()
+            assert self._child is not None
+            status = await self._child.wait()
             forget(self._crew.crowd, self._number)
             self._part()
             if self._is_leaving:
@@ -184,9 +173,10 @@ class Member:
         self._crew.look_up(question, then)
 
     def _accept(self, message: Message, descriptor: int | None) -> None:
-        number, envelopes, size, digest, octets = message
+        number, carried, size, digest, octets = message
+        envelopes = [Envelope._make(one) for one in carried]
         channel = self._channel
-        if octets is not None:
+        if isinstance(octets, bytes):
             self._crew.commits.accept(
                 envelopes, BytesContent(octets, digest), lambda error: self._answer(channel, number, error)
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from fallback_mx import maillog
+from fallback_mx.redelivery import Taken
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Enclosed, Message, QueueError, Recipient, RecipientState
 from mxqueue.model import utc_now
@@ -36,25 +37,33 @@ class Outbound:
         metrics: Metrics,
         lessons: Lessons,
         on_report: Callable[[str], None],
+        on_delivered: Callable[[int], None] = lambda recipients: None,
     ) -> None:
+        """`on_delivered` hears how many recipients the primary has taken more."""
         self._primary = primary
         self._next_hop = next_hop
         self._metrics = metrics
         self._lessons = lessons
         self._on_report = on_report
+        self._on_delivered = on_delivered
         self._tls_error: str | None = None
 
-    def delivered(self, message: Message, recipient: Recipient, reply: str) -> None:
-        self._metrics.delivered(self._primary)
-        self._lessons.delivered(self._primary, recipient.forward_path)
-        maillog.delivered(
-            message.id,
-            primary=self._primary,
-            forward_path=recipient.forward_path,
-            reply=reply,
-            attempts=recipient.attempts + 1,
-            age_seconds=round((utc_now() - message.arrived_at).total_seconds(), 3),
-        )
+    def delivered(self, taken: Sequence[Taken]) -> None:
+        self._metrics.delivered(self._primary, len(taken))
+        self._on_delivered(len(taken))
+        for forward_path in {recipient.forward_path for _, recipient, _ in taken}:
+            self._lessons.delivered(self._primary, forward_path)
+        now = utc_now()
+        with maillog.together():
+            for message, recipient, reply in taken:
+                maillog.delivered(
+                    message.id,
+                    primary=self._primary,
+                    forward_path=recipient.forward_path,
+                    reply=reply,
+                    attempts=recipient.attempts + 1,
+                    age_seconds=round((now - message.arrived_at).total_seconds(), 3),
+                )
 
     def deferred(
         self,

@@ -11,10 +11,11 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fallback_mx import maillog
 from fallback_mx.config import Primary, Server
+from fallback_mx.delivering.words import Way
 from fallback_mx.monitor import Monitor, MonitorSettings
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.redelivery import Drain, DrainSettings, OnExpiry, Reporter
@@ -22,23 +23,26 @@ from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.draining import Phase
 from fallback_mx.rules.health import Health, Observation, State
 from fallback_mx.rules.orders import NO_ORDERS, Standing
+from fallback_mx.rules.watching import PortState, Watching
+from fallback_mx.service.couriers import Couriers
 from fallback_mx.service.etrn import Turn
+from fallback_mx.service.looks import Looks
 from fallback_mx.service.next_hops import Alarms, destination_of, dial_settings
+from fallback_mx.service.notices import CertificateNotice, on_beside
 from fallback_mx.service.orders import Orders
 from fallback_mx.service.outbound import Lessons, Outbound
+from fallback_mx.service.surroundings import Surroundings
 from fallback_mx.smtp.chunking import Doubts
 from fallback_mx.smtp.courier import Courier
 from fallback_mx.smtp.dial import DialSettings, Line, open_first
 from fallback_mx.smtp.etrn import Pending
-from fallback_mx.smtp.probe import TIMEOUTS, probe
 from fallback_mx.status import Live
 from fallback_mx.web.metrics import Metrics
 from mxqueue import Queue, QueueError, RecipientState
 from mxqueue.model import utc_now
 
-# How long a message may take that shows a full primary to be none that is down.
-PATIENCE_WITH_FULL_SECONDS = 30.0
-LOOK_AT_DELIVERIES_SECONDS = 0.05
+# The first looks of all primaries of a service are spread over so long at most.
+FIRST_LOOKS = timedelta(seconds=5)
 
 
 class Station:
@@ -57,7 +61,11 @@ class Station:
         reporter: Reporter,
         mail_came: Callable[[str], None],
         orders: Orders,
+        surroundings: Surroundings,
+        turn: float,
+        couriers: Couriers | None = None,
     ) -> None:
+        """`turn` is where it stands among all that are watched, from 0 up to 1."""
         self.primary = primary
         self._orders = orders
         self._on_crash = on_crash
@@ -68,11 +76,21 @@ class Station:
         destination = destination_of(primary, server)
         self._route = destination.route()
         self._dial = dial_settings(primary, server)
-        self._probe_dial = dial_settings(primary, server, TIMEOUTS)
+        self._looks = Looks(primary, server, self._route, self._line, lambda: self.drain)
+        self._certificate = CertificateNotice(primary.name)
         self._doubts = Doubts(asyncio.get_running_loop().time)
         self._alarms = Alarms(primary.name, str(destination))
-        settings = MonitorSettings(interval=primary.interval, rise=primary.rise, fall=primary.fall)
-        self.monitor = Monitor(primary.name, settings, self._probe, log, self._on_change, self._on_trouble)
+        self.monitor = Monitor(
+            primary.name,
+            monitor_settings(primary, turn),
+            self._look,
+            log,
+            self._on_change,
+            self._on_trouble,
+            on_beside=on_beside,
+            cut_off=None if surroundings.controls is None else surroundings.controls.cut_off,
+            pulse=surroundings.pulse,
+        )
         self.drain = Drain(
             primary.name,
             queue,
@@ -81,10 +99,12 @@ class Station:
             may_deliver=self._may_deliver,
             recovered_at=lambda: self.recovered_at,
             observe=self.monitor.observe,
-            events=Outbound(primary.name, str(destination), metrics, lessons, mail_came),
+            events=Outbound(primary.name, str(destination), metrics, lessons, mail_came, self._on_delivered),
             clock=utc_now,
             chance=random.random,
             reporter=reporter,
+            elsewhere=couriers,
+            way=self._way,
         )
         self.turn = Turn(primary.etrn_from, self._route, self._start_turn, on_state)
         self._watching = asyncio.create_task(self.monitor.run())
@@ -105,6 +125,14 @@ class Station:
     async def _connect(self) -> Courier:
         return Courier(*await self._line(self._dial), self._dial.announce, self._doubts)
 
+    async def _way(self) -> Way:
+        """For a courier process."""
+        try:
+            return Way(await self._route.next_hops(), self._dial)
+        except NoConnection as failure:
+            self._alarms.failed(failure)
+            raise
+
     async def _line(self, dial: DialSettings) -> Line:
         try:
             line = await open_first(await self._route.next_hops(), dial)
@@ -114,29 +142,12 @@ class Station:
         self._alarms.reached()
         return line
 
-    async def _probe(self) -> Observation:
-        began, in_use = asyncio.get_running_loop().time(), self.drain.connections
-        seen = await probe(lambda: self._line(self._probe_dial))
-        if not seen.good and seen.phase in ("connect", "banner", "ehlo") and (in_use or self.drain.connections):
-            seen = await self._beside_deliveries(seen, began)
-        if seen.good and seen.phase == "ehlo":
+    async def _look(self) -> Observation:
+        seen = await self._looks.look()
+        if seen.good and seen.phase in ("ehlo", "rcpt"):
             self._learn(seen.size_limit)
+        self._certificate.see(seen.certificate_expires_at, utc_now())
         return seen
-
-    async def _beside_deliveries(self, seen: Observation, began: float) -> Observation:
-        """A probe got no connection while deliveries had some: it may be they that take up the room. A message that is
-        served after the probe began shows that the primary is up; where they have left meanwhile it is looked at again.
-        """
-        loop = asyncio.get_running_loop()
-        while not self.drain.has_served_since(began):
-            if not self.drain.connections:
-                again = await probe(lambda: self._line(self._probe_dial))
-                return again if again.good else seen
-            if loop.time() >= began + PATIENCE_WITH_FULL_SECONDS:
-                return seen
-            await asyncio.sleep(LOOK_AT_DELIVERIES_SECONDS)
-        detail = f"takes our mail, and no connection more: {seen.detail}"
-        return replace(seen, good=True, phase="delivery", detail=detail, duration_seconds=loop.time() - began)
 
     def _learn(self, size_limit: int | None) -> None:
         if size_limit != self.size_limit:
@@ -175,6 +186,9 @@ class Station:
                 )
             elif was is not None:
                 maillog.order_ended(self.primary.name, what=was.what.value)
+
+    def _on_delivered(self, recipients: int) -> None:
+        self.monitor.tally(delivered=recipients)
 
     def _on_recovery(self, name: str, before: Health, after: Health) -> None:
         self.recovered_at = utc_now()
@@ -221,7 +235,27 @@ class Station:
         standing = self._orders.of(self.primary.name)
         if standing.pause is not None:
             drain = replace(drain, phase=Phase.PAUSED, reason=standing.pause.reason)
-        return Live(health.state, health.since, health.last, drain, standing)
+        return Live(health.state, health.since, health.last, drain, standing, self._watching_now())
+
+    def _watching_now(self) -> Watching:
+        last, monitor = self._looks.last, self.monitor
+        decides = {str(port) for port in self.primary.down_ports}
+        return Watching(
+            phases=last.phases if last is not None else (),
+            certificate_expires_at=last.certificate_expires_at if last is not None else None,
+            slow_since=monitor.slow_since,
+            ports=tuple(
+                PortState(
+                    port.name,
+                    port.health.state,
+                    port.health.failing_since or port.health.since,
+                    port.health.last.detail if port.health.last is not None else "",
+                    port.name in decides,
+                )
+                for port in monitor.ports
+            ),
+            cut_off_since=monitor.cut_off_since,
+        )
 
     async def stop(self) -> None:
         """Finish or give back what is under way, write the last observations."""
@@ -237,6 +271,20 @@ class Station:
             return
         maillog.crashed(self.primary.name, error)
         self._on_crash()
+
+
+def monitor_settings(primary: Primary, turn: float) -> MonitorSettings:
+    """How this primary is watched; `turn` is where it stands among all, from 0 up to 1."""
+    return MonitorSettings(
+        interval=primary.interval,
+        rise=primary.rise,
+        fall=primary.fall,
+        ports=tuple(str(port) for port in (*primary.down_ports, *primary.alert_ports)),
+        slow_after=primary.slow_after,
+        slow_for=primary.slow_for,
+        first_after=turn * min(FIRST_LOOKS, primary.interval),
+        sooner=turn,
+    )
 
 
 def _drain_settings(primary: Primary) -> DrainSettings:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from fallback_mx import status
+from fallback_mx import __version__, status
+from fallback_mx.maintenance.windows import Upkeep
 from fallback_mx.orders.book import OrderBook
 from fallback_mx.outages.log import OutageLog
+from fallback_mx.published.publication import Publication
+from fallback_mx.published.telling import Whole
+from fallback_mx.published.terms import Terms
 from fallback_mx.sentence import sentence
 from fallback_mx.service.front import Front
 from fallback_mx.space import Space
@@ -22,7 +28,8 @@ from mxqueue.model import utc_now
 
 
 class ServiceView:
-    """`live` gives what is known of each primary now, `gaps` its longest time between two looks."""
+    """`live` gives what is known of each primary now, `gaps` its longest time between two looks, `upkeeps` its
+    maintenance, `is_cut_off` says whether our own network is gone."""
 
     def __init__(
         self,
@@ -32,6 +39,9 @@ class ServiceView:
         space: Space,
         live: Callable[[], Mapping[str, Live]],
         gaps: Callable[[], Mapping[str, timedelta]],
+        publication: Publication,
+        upkeeps: Callable[[], Mapping[str, Upkeep]],
+        is_cut_off: Callable[[], bool] = lambda: False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._queue = queue
@@ -41,7 +51,30 @@ class ServiceView:
         self._space = space
         self._live = live
         self._gaps = gaps
+        self._publication = publication
+        self._reader = ThreadPoolExecutor(1, "pages")
+        self._upkeeps = upkeeps
+        self._is_cut_off = is_cut_off
         self._clock = clock
+
+    @property
+    def node(self) -> str:
+        return self._log.node
+
+    @property
+    def version(self) -> str:
+        return __version__
+
+    @property
+    def terms(self) -> Terms:
+        return self._publication.terms
+
+    async def whole(self) -> Whole:
+        # A thread of its own: while the database hangs, nobody else's work is to stand behind that of the pages.
+        whole = await asyncio.get_running_loop().run_in_executor(
+            self._reader, self._publication.read, self._live(), self._gaps(), self._clock()
+        )
+        return replace(whole, status=status.with_upkeeps(whole.status, self._upkeeps()))
 
     async def ready(self) -> Sequence[Check]:
         return (
@@ -68,6 +101,9 @@ class ServiceView:
             counts=counts,
             drains={name: each.drain for name, each in live.items()},
             orders={name: each.orders for name, each in live.items()},
+            under_maintenance=[name for name, one in self._upkeeps().items() if one.on is not None],
+            watched={name: each.watching for name, each in live.items()},
+            is_cut_off=self._is_cut_off(),
         )
 
     async def status(self) -> dict[str, Any]:
@@ -75,5 +111,5 @@ class ServiceView:
         on_record = await asyncio.to_thread(
             status.read_status, self._queue, self._log, self._orders, self._gaps(), self._clock()
         )
-        whole = status.with_live(on_record, self._live())
+        whole = status.with_upkeeps(status.with_live(on_record, self._live()), self._upkeeps())
         return status.as_json(whole, sentence(whole))

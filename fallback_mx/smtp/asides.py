@@ -68,7 +68,7 @@ def on_help(session: Session, argument: str) -> None:
 def on_quit(session: Session, argument: str) -> None:
     if argument:
         return session.fault("501 5.5.4 Syntax: QUIT")
-    session.say("221 2.0.0 Bye")
+    session.say_raw(b"221 2.0.0 Bye\r\n")
     return session.leave()
 
 

@@ -6,19 +6,18 @@ The writer's thread reports every message by itself; the event loop is called on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mxqueue import Content, Envelope, Queue
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Commit:
-    """A message between its final dot and its reply."""
+class _Commit(NamedTuple):
+    """A message between its final dot and its reply, and what became of it."""
 
-    future: Future[tuple[str, ...]]
+    error: BaseException | None
     envelopes: Sequence[Envelope]
     size: int
     then: Callable[[Exception | None], None]
@@ -39,26 +38,29 @@ class QueueCommits:
 
     def accept(self, envelopes: Sequence[Envelope], content: Content, then: Callable[[Exception | None], None]) -> None:
         """Commit these, then call `then` on the event loop. Envelopes have their queue ids already."""
-        work = _Commit(self._queue.accept(envelopes, content), envelopes, content.size, then)
-        work.future.add_done_callback(lambda future: self._on_commit(work))
+        size = content.size
+        self._queue.accept_then(
+            envelopes, content, lambda error: self._on_commit(_Commit(error, envelopes, size, then))
+        )
 
-    def _on_commit(self, work: _Commit) -> None:
+    def _on_commit(self, done: _Commit) -> None:
         """On the writer's thread."""
-        self._done.append(work)
+        self._done.append(done)
         if not self._is_called:
             self._is_called = True
-            self._loop.call_soon_threadsafe(self._answer)
+            # A loop that is closed has nobody left to answer.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._answer)
 
     def _answer(self) -> None:
         # Lowered first: what is appended from now on calls again.
         self._is_called = False
         accepted: list[tuple[Envelope, int]] = []
         while self._done:
-            work = self._done.popleft()
-            error = work.future.exception()
-            work.then(error if isinstance(error, Exception | None) else RuntimeError(str(error)))
+            error, envelopes, size, then = self._done.popleft()
+            then(error if isinstance(error, Exception | None) else RuntimeError(str(error)))
             if error is None:
-                accepted += [(envelope, work.size) for envelope in work.envelopes]
+                accepted += [(envelope, size) for envelope in envelopes]
         # The senders first: what is counted and logged can wait for that long.
         if accepted:
             self._accepted(accepted)

@@ -15,6 +15,7 @@ from io import IncrementalNewlineDecoder
 END = b"\r\n.\r\n"
 MANY_DOTS = 50
 _DOT = b"\r\n."
+_BEGIN = b"\r\n"
 
 
 class Untrusted(Exception):
@@ -28,12 +29,14 @@ class ContentReader:
         self._write = write
         # The two octets before what is not yet handed on stay in front: the line end that a dot needs to be stuffing.
         # The content begins as if behind a line end, so that a lone dot at once is its end.
-        self._pending = bytearray(b"\r\n")
+        self._pending = _BEGIN
 
-    def feed(self, octets: bytes | bytearray) -> bytes | None:
+    def feed(self, octets: bytes) -> bytes | None:
         """Take these octets; what stood behind the end of data once it has come, else None. Raises Untrusted."""
-        pending = self._pending
-        pending += octets
+        if self._pending is _BEGIN and octets.endswith(END) and _is_bare(octets):
+            self._write(_checked(octets[:-3]))
+            return b""
+        pending = self._pending + octets
         # Most of a large message has no dot at all (base64): one octet is looked for fifty times as fast as three.
         end, dots = pending.find(_DOT) if b"." in pending else -1, 0
         while end >= 0 and pending[end + 3 : end + 5] != b"\r\n":
@@ -41,12 +44,13 @@ class ContentReader:
             # One look for both, the end and stuffing; where there is a great deal of stuffing, one for the end alone.
             end = pending.find(_DOT, end + 3) if dots < MANY_DOTS else pending.find(END, end + 3)
         if end >= 0:
-            self._write(_plain(bytes(pending[: end + 2]), is_stuffed=dots > 0))
-            return bytes(pending[end + len(END) :])
+            self._write(_plain(pending[: end + 2], is_stuffed=dots > 0))
+            return pending[end + len(END) :]
         cut = len(pending) - len(END) + 1
         if cut > 2:
-            self._write(_plain(bytes(pending[:cut]), is_stuffed=dots > 0))
-            del pending[: cut - 2]
+            self._write(_plain(pending[:cut], is_stuffed=dots > 0))
+            pending = pending[cut - 2 :]
+        self._pending = pending
         return None
 
 
@@ -54,15 +58,27 @@ def _plain(octets: bytes, *, is_stuffed: bool) -> bytes:
     """Check a piece and take its dot-stuffing away. The first two octets are context and not part of the result."""
     # A CR or LF at the very edge is half of a pair whose other half stands in the neighbouring piece. (A CR at the end
     # is waited for by the decoder.)
+    _checked(octets[1:] if octets.startswith(b"\n") else octets)
+    return (octets.replace(_DOT, b"\r\n") if is_stuffed else octets)[2:]
+
+
+def _is_bare(octets: bytes) -> bool:
+    """Whether this is all of a message, as most small ones come: in its last line there is a dot at the start, and in
+    no other."""
+    return octets.find(_DOT) == len(octets) - len(END) and not octets.startswith(b".")
+
+
+def _checked(octets: bytes) -> bytes:
+    """The same octets. Raises Untrusted."""
     decoder = IncrementalNewlineDecoder(None, translate=False)
-    decoder.decode(str(octets[1:] if octets.startswith(b"\n") else octets, "latin-1"))
+    decoder.decode(str(octets, "latin-1"))
     kinds = decoder.newlines
     if kinds is not None and kinds != "\r\n":
         which = "LF" if "\n" in kinds else "CR"
         raise Untrusted(f"bare {which} in the message: lines must end with CRLF")
     if b"\0" in octets:
         raise Untrusted("NUL in the message")
-    return (octets.replace(_DOT, b"\r\n") if is_stuffed else octets)[2:]
+    return octets
 
 
 class LineLimit:

@@ -54,6 +54,7 @@ class Courier:
     ) -> None:
         """`doubts` is kept beyond this connection. Without it a server that breaks its word costs an attempt."""
         self.greeting = greeting
+        self._loop = asyncio.get_running_loop()
         self._pipeline = pipeline
         self._introduction = Introduction(pipeline, greeting) if announce is Announce.XCLIENT else None
         self._forwards = greeting.offered.words("xforward") if announce is Announce.XFORWARD else frozenset()
@@ -133,7 +134,7 @@ class Courier:
         return said
 
     async def _envelope(self, parcel: Parcel) -> Envelope:
-        started = asyncio.get_running_loop().time()
+        started = self._loop.time()
         if self._announced is not None:
             envelope, self._announced = self._announced, None
             await envelope.exchange.wait()
@@ -144,7 +145,7 @@ class Courier:
             await envelope.exchange.wait()
         else:
             envelope = await self._envelope_in_turn(parcel)
-        self._seconds += asyncio.get_running_loop().time() - started
+        self._seconds += self._loop.time() - started
         self._forward_refusals += not envelope.is_forwarded
         return envelope
 
@@ -168,15 +169,16 @@ class Courier:
 
     def _is_untouched(self, envelope: Envelope) -> bool:
         """Nothing was said about this message, and the connection had been good for others."""
+        if self._pipeline.broken is None:
+            return False
         about_us = len(envelope.replies) - (self._pipeline.farewell is not None)
-        return self._carried > 0 and self._pipeline.broken is not None and about_us <= 0
+        return self._carried > 0 and about_us <= 0
 
     # The message ------------------------------------------------------------------------------------------------
 
     async def _results(self, envelope: Envelope, upcoming: Upcoming) -> tuple[Result, ...]:
-        lost = (self._lost(),) * len(envelope.parcel.message.recipients)
         if self._pipeline.broken is not None:
-            return lost
+            return self._all_lost(envelope)
         data = envelope.data
         if data is None and envelope.is_accepted:
             return envelope.results(await self._chunks(envelope.parcel, upcoming))
@@ -189,8 +191,11 @@ class Courier:
             # Before refusals are believed: had the server said one thing too many, this would bring it to light.
             await self._pipeline.converse(Step.RSET, RSET)
         if self._pipeline.broken is not None:
-            return (self._lost(),) * len(lost)
+            return self._all_lost(envelope)
         return envelope.results(data or envelope.mail)
+
+    def _all_lost(self, envelope: Envelope) -> tuple[Result, ...]:
+        return (self._lost(),) * len(envelope.parcel.message.recipients)
 
     def _lost(self, is_ambiguous: bool = False) -> Result:
         """What the end of the connection means for recipients that got no reply."""
@@ -212,11 +217,11 @@ class Courier:
         exchange = self._pipeline.expect([step])
         behind = self._announce(upcoming, is_reset=step is Step.LAST_CHUNK) if self._offers("pipelining") else b""
         self._is_dot_sent = True
-        started = asyncio.get_running_loop().time()
+        started = self._loop.time()
         self._pipeline.push(last + behind)
         await exchange.wait()
         self._is_dot_sent = False
-        self._seconds += asyncio.get_running_loop().time() - started
+        self._seconds += self._loop.time() - started
         return exchange.replies[0] if exchange.replies else None
 
     async def _all_but_the_end(self, parcel: Parcel, stuffer: DotStuffer) -> bytes:

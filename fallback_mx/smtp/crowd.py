@@ -18,6 +18,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 BUCKETS = 65_536
 KEY_OCTETS = 32
@@ -69,6 +70,14 @@ def network_of(client_address: str) -> str:
     return octets[:8].hex()
 
 
+class _Place(NamedTuple):
+    """A client's network, and where its address and its network are counted in every region."""
+
+    network: str
+    client_seat: int
+    network_seat: int
+
+
 class Crowd:
     """The connections of this process among those of all. `descriptor` is that of `share_memory(slots)`, which may be
     closed afterwards; None where this process is alone."""
@@ -80,6 +89,8 @@ class Crowd:
         self._own = 0
         self._clients: dict[str, int] = {}
         self._networks: dict[str, int] = {}
+        # Of the addresses that have connections: the network, and where both are counted.
+        self._places: dict[str, _Place] = {}
         self._memory: mmap.mmap | None = None
         self._region: memoryview | None = None
         self._others: list[memoryview] = []
@@ -100,44 +111,49 @@ class Crowd:
 
     def enter(self, client_address: str) -> str:
         """Count one more connection from there, "", or name the limit that keeps it out."""
-        limits, network = self.limits, network_of(client_address)
-        clients = self._clients.get(client_address, 0)
-        neighbours = self._networks.get(network, 0)
-        total, seats = self._own, None
-        if self._region is not None:
-            seats = self._seats(client_address, network)
-            for other in self._others:
-                total += other[0]
-                clients += other[seats[0]]
-                neighbours += other[seats[1]]
+        limits = self.limits
+        place = self._places.get(client_address) or self._place(client_address)
+        network, client_seat, network_seat = place
+        own_clients = clients = self._clients.get(client_address, 0)
+        own_neighbours = neighbours = self._networks.get(network, 0)
+        total = self._own
+        for other in self._others:
+            total += other[0]
+            clients += other[client_seat]
+            neighbours += other[network_seat]
         if clients >= limits.per_client:
             return "client_connections"
         if neighbours >= limits.per_network:
             return "network_connections"
         if total >= limits.connections:
             return "connections"
-        self._clients[client_address] = self._clients.get(client_address, 0) + 1
-        self._networks[network] = self._networks.get(network, 0) + 1
-        self._count(seats, 1)
+        self._clients[client_address] = own_clients + 1
+        self._networks[network] = own_neighbours + 1
+        self._places[client_address] = place
+        self._count(place, 1)
         return ""
 
     def leave(self, client_address: str) -> None:
         """One connection that had entered from there is gone."""
-        network = network_of(client_address)
+        place = self._places[client_address]
         _take_one(self._clients, client_address)
-        _take_one(self._networks, network)
-        self._count(self._seats(client_address, network) if self._region is not None else None, -1)
+        _take_one(self._networks, place.network)
+        if client_address not in self._clients:
+            del self._places[client_address]
+        self._count(place, -1)
 
-    def _count(self, seats: tuple[int, int] | None, one: int) -> None:
+    def _count(self, place: _Place, one: int) -> None:
         self._own += one
-        if self._region is not None and seats is not None:
+        if self._region is not None:
             self._region[0] = self._own
-            self._region[seats[0]] += one
-            self._region[seats[1]] += one
+            self._region[place.client_seat] += one
+            self._region[place.network_seat] += one
 
-    def _seats(self, client_address: str, network: str) -> tuple[int, int]:
-        """Where an address and its network are counted in every region."""
-        return ADDRESSES + self._hash(client_address), NETWORKS + self._hash(network)
+    def _place(self, client_address: str) -> _Place:
+        network = network_of(client_address)
+        if self._region is None:
+            return _Place(network, 0, 0)
+        return _Place(network, ADDRESSES + self._hash(client_address), NETWORKS + self._hash(network))
 
     def _hash(self, text: str) -> int:
         return int.from_bytes(blake2b(text.encode(), digest_size=2, key=self._key).digest(), "little")

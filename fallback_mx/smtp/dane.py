@@ -75,20 +75,34 @@ class AnchorFound(Exception):
 
 async def look_up(host: str, port: int, resolver: dns.asyncresolver.Resolver) -> tuple[Record, ...]:
     """The host's TLSA records, none where it surely has none. Raises NoConnection."""
-    asked = f"_{port}._tcp.{host.rstrip('.')}."
     if _is_address(host):
         raise NoConnection("route", f"{host} is an address: tls = dane needs the name of a host")
+    records, is_validated = await find(host, port, resolver)
+    if not is_validated:
+        raise not_validated(f"the answer about TLSA of {_asked(host, port)}")
+    return records
+
+
+async def find(host: str, port: int, resolver: dns.asyncresolver.Resolver) -> tuple[tuple[Record, ...], bool]:
+    """What the resolver says of the host's TLSA records, and whether it has validated that. Raises NoConnection."""
+    asked = _asked(host, port)
     try:
         answer = await resolver.resolve(asked, "TLSA", raise_on_no_answer=False, search=False)
         response, found = answer.response, tuple(answer.rrset or ())
     except dns.resolver.NXDOMAIN as error:
         response, found = error.responses()[dns.name.from_text(asked)], ()  # type: ignore[no-untyped-call]
     except (dns.exception.DNSException, OSError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        is_late = isinstance(error, dns.exception.Timeout)
+        said = "no answer in time" if is_late else " ".join(str(error).split()) or type(error).__name__
         raise NoConnection("route", f"TLSA of {asked}: {said}") from error
-    if not response.flags & dns.flags.AD:
-        raise not_validated(f"the answer about TLSA of {asked}")
-    return tuple(Record(each.usage, each.selector, each.mtype, each.cert) for each in found if isinstance(each, TLSA))
+    records = tuple(
+        Record(each.usage, each.selector, each.mtype, each.cert) for each in found if isinstance(each, TLSA)
+    )
+    return records, bool(response.flags & dns.flags.AD)
+
+
+def _asked(host: str, port: int) -> str:
+    return f"_{port}._tcp.{host.rstrip('.')}."
 
 
 def not_validated(what: str) -> NoConnection:

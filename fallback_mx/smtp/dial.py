@@ -23,6 +23,7 @@ import dns.asyncresolver
 from fallback_mx.rules.disposition import Loop, NoConnection, Reply
 from fallback_mx.smtp import certificates, dane, login, offered, reach, tls_policy
 from fallback_mx.smtp.courier import Courier
+from fallback_mx.smtp.depth import Depth
 from fallback_mx.smtp.forwarded import Announce
 from fallback_mx.smtp.login import Login
 from fallback_mx.smtp.offered import Greeting
@@ -40,7 +41,8 @@ def _unheard(phase: str, said: str) -> None:
 @dataclass(frozen=True, slots=True)
 class DialSettings:
     """`hello_name` is what we say in EHLO. A `tls_context` goes before what `trust` says, a `resolver` before the
-    system's. `hear(phase, said)` is told of each step, where somebody wants to watch."""
+    system's. `hear(phase, said)` is told of each step, where somebody wants to watch. With less `depth` than STARTTLS a
+    line is opened only so far: it is for probes, and no mail may be sent on it."""
 
     hello_name: str
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
@@ -51,6 +53,7 @@ class DialSettings:
     source: Source = field(default_factory=Source)
     announce: Announce = Announce.NONE
     resolver: dns.asyncresolver.Resolver | None = None
+    depth: Depth = Depth.STARTTLS
     hear: Callable[[str, str], None] = field(default=_unheard, compare=False)
 
 
@@ -125,17 +128,22 @@ async def _session(
     connected = await reach.connect(place, settings.source, settings.timeouts.connect)
     settings.hear("connect", f"{hop.host} is {place.address} port {place.sockaddr[1]}")
     pipeline = await _connected(connected, settings)
+    if not settings.depth.includes(Depth.EHLO):
+        return pipeline, Greeting(hop.host, hello_name=settings.hello_name)
     try:
         known = await _greet(pipeline, settings)
-        tls = None
+        tls: str | None = None
+        shown: tuple[bytes, ...] = ()
+        if not settings.depth.includes(Depth.STARTTLS):
+            handshake = None
         if handshake is not None and "starttls" in known[0].extensions:
-            tls = await _encrypt(pipeline, hop, settings, handshake)
+            tls, shown = await _encrypt(pipeline, hop, settings, handshake)
             settings.hear("starttls", tls)
             # What was said in clear counts no more (RFC 3207, section 4.2).
             known = await _hello(pipeline, settings)
         elif handshake is not None and handshake.is_demanded:
             raise NoConnection("starttls", "the server does not offer STARTTLS")
-        if settings.login is not None:
+        if settings.login is not None and settings.depth.includes(Depth.STARTTLS):
             is_private = tls is not None or place.is_loopback
             await login.log_in(pipeline, known[0], settings.login, is_private=is_private)
             settings.hear("auth", f"logged in as {settings.login.username}")
@@ -143,7 +151,7 @@ async def _session(
         pipeline.abort()
         raise
     offer, reply = known
-    return pipeline, Greeting(hop.host, offer.extensions, tls, tls_error, offer, str(reply), settings.hello_name)
+    return pipeline, Greeting(hop.host, offer.extensions, tls, tls_error, offer, str(reply), settings.hello_name, shown)
 
 
 class _Opening(asyncio.Protocol):
@@ -165,6 +173,8 @@ async def _connected(connected: socket.socket, settings: DialSettings) -> Pipeli
     except BaseException:
         connected.close()
         raise
+    if settings.depth is Depth.CONNECT:
+        return opening.pipeline
     try:
         await opening.greeting.wait()
         greeting = opening.greeting.replies[0] if opening.greeting.replies else None
@@ -196,13 +206,16 @@ async def _hello(pipeline: Pipeline, settings: DialSettings) -> tuple[offered.Of
     return offered.read(good), good
 
 
-async def _encrypt(pipeline: Pipeline, hop: NextHop, settings: DialSettings, handshake: Handshake) -> str:
-    """What the connection is encrypted with from now on."""
+async def _encrypt(
+    pipeline: Pipeline, hop: NextHop, settings: DialSettings, handshake: Handshake
+) -> tuple[str, tuple[bytes, ...]]:
+    """What the connection is encrypted with from now on, and the certificates that the server sent."""
     _good(pipeline, await pipeline.converse(Step.STARTTLS, b"STARTTLS\r\n"), "starttls")
     server_name = handshake.server_name or hop.host.rstrip(".")
     try:
         connection = await pipeline.encrypt(handshake.context, server_name, settings.timeouts.command)
-        handshake.judge(certificates.chain(connection))
+        shown = certificates.chain(connection)
+        handshake.judge(shown)
     except Untrusted as error:
         raise NoConnection("starttls", str(error)) from error
     except TimeoutError:
@@ -210,7 +223,7 @@ async def _encrypt(pipeline: Pipeline, hop: NextHop, settings: DialSettings, han
     except (OSError, ValueError) as error:
         raise NoConnection("starttls", " ".join(str(error).split()) or type(error).__name__) from error
     cipher, version, _ = connection.cipher() or ("", "TLS", 0)
-    return f"{version} {cipher}"
+    return f"{version} {cipher}", shown
 
 
 def _good(pipeline: Pipeline, reply: Reply | None, phase: str) -> Reply:

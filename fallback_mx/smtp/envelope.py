@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fallback_mx.rules.disposition import Reply, Result
 from fallback_mx.smtp.parcel import Parcel
 from fallback_mx.smtp.pipeline import Exchange
 from fallback_mx.smtp.steps import Step
 
 
-@dataclass(frozen=True, slots=True)
 class Envelope:
-    """MAIL, RCPT and, where the content goes by it, DATA; before MAIL whatever else belongs there."""
+    """MAIL, RCPT and, where the content goes by it, DATA; before MAIL whatever else belongs there.
 
-    parcel: Parcel
-    exchange: Exchange
+    `lead` is how many commands come before MAIL.
+    """
 
-    @property
-    def lead(self) -> int:
-        """How many commands come before MAIL."""
-        return self.exchange.steps.index(Step.MAIL) if Step.MAIL in self.exchange.steps else len(self.exchange.steps)
+    __slots__ = ("exchange", "lead", "parcel")
+
+    def __init__(self, parcel: Parcel, exchange: Exchange) -> None:
+        self.parcel = parcel
+        self.exchange = exchange
+        steps = exchange.steps
+        self.lead = steps.index(Step.MAIL) if Step.MAIL in steps else len(steps)
 
     @property
     def replies(self) -> list[Reply]:
@@ -29,11 +29,12 @@ class Envelope:
 
     @property
     def mail(self) -> Reply:
-        return self.replies[0]
+        return self.exchange.replies[self.lead]
 
     @property
     def rcpts(self) -> list[Reply]:
-        return self.replies[1 : 1 + len(self.parcel.message.recipients)]
+        first = self.lead + 1
+        return self.exchange.replies[first : first + len(self.parcel.message.recipients)]
 
     @property
     def data(self) -> Reply | None:
@@ -47,6 +48,8 @@ class Envelope:
     @property
     def is_forwarded(self) -> bool:
         """Whether XFORWARD was not refused, if it was said."""
+        if self.lead == 0:
+            return True
         asked = zip(self.exchange.steps, self.exchange.replies, strict=False)
         return all(reply.is_success for step, reply in asked if step is Step.XFORWARD)
 

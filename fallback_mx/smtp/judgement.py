@@ -102,10 +102,17 @@ class Judge:
             self._acquaintances.wonder(named.route.name, named.address)
         return False
 
+    def asks_about(self, route: Route) -> bool:
+        """Whether there is anything to be found out about a recipient on this route, or about its sender."""
+        return self._dnsbl is not None or self._asks_of_recipients(route)
+
+    def _asks_of_recipients(self, route: Route) -> bool:
+        return route.asks_of_recipients or self._acquaintances.is_worth_asking(route.name)
+
     def takes_at_once(self, case: Case) -> bool:
         """True where the recipient is taken, False where that needs time to find out. Raises Refusal."""
         route = case.named.route
-        asks = route.asks_of_recipients or self._acquaintances.is_worth_asking(route.name)
+        asks = self._asks_of_recipients(route)
         if not (asks or self._dnsbl is not None) or case.named.is_postmaster:
             return True
         zone = self._known_zone(case)
@@ -143,7 +150,7 @@ class Judge:
             zone = await self._dnsbl.listed_by(case.client_address)
         _refuse_listed(case, zone)
         route, address = case.named.route, case.named.address
-        if not (route.asks_of_recipients or self._acquaintances.is_worth_asking(route.name)):
+        if not self._asks_of_recipients(route):
             return
         try:
             verdict = await self._acquaintances.verdict(route.name, address)

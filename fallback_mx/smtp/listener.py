@@ -17,7 +17,7 @@ from datetime import datetime
 
 from fallback_mx.entrance import Entrance
 from fallback_mx.rules import trace
-from fallback_mx.rules.admission import Verdict, admit
+from fallback_mx.rules.admission import PLAY_THROUGH, TAKE, Verdict, admit
 from fallback_mx.rules.health import State
 from fallback_mx.smtp import offer
 from fallback_mx.smtp.acquaintances import Knows, KnowsNothing
@@ -27,12 +27,11 @@ from fallback_mx.smtp.doors import Doors
 from fallback_mx.smtp.etrn import Ask, Callers
 from fallback_mx.smtp.judgement import Judge, MakeResolver
 from fallback_mx.smtp.limits import CROWDED
-from fallback_mx.smtp.parameters import MailParameters
 from fallback_mx.smtp.passage import Look, Passage, Passages
 from fallback_mx.smtp.session import Session
 from fallback_mx.smtp.terms import Commits, Events, ListenerSettings, Route
 from fallback_mx.smtp.transaction import Bounds, Transaction
-from mxqueue import Envelope, ReportRequest, Spool, SpoolMemory
+from mxqueue import Envelope, Spool, SpoolMemory
 
 # For files, the database and deliveries, which share the process with the sessions.
 RESERVED_DESCRIPTORS = 32
@@ -107,6 +106,7 @@ class Listener:
         settings = self.settings
         names = {route.name for route in settings.routes.values()}
         # What is too large for one primary may be right for another: for whom a message is shows at RCPT.
+        self.greeting = f"220 {settings.hostname} ESMTP Fallback MX\r\n".encode("ascii", "replace")
         self.largest = max((self.size_limit(name) for name in names), default=settings.max_message_size)
         self._ehlo_tls = offer.ehlo_reply(settings, self.largest)
         self._ehlo_clear = offer.with_line(self._ehlo_tls, offer.STARTTLS) if settings.tls_context else self._ehlo_tls
@@ -184,8 +184,8 @@ class Listener:
     def verdict(self, route: Route) -> Verdict:
         """What is to be done with mail for this route now."""
         verdict = admit(route.when_up, self.state_of(route.name))
-        if verdict is Verdict.PLAY_THROUGH and self.passage_of(route.name) is None:
-            return Verdict.TAKE
+        if verdict is PLAY_THROUGH and self.passage_of(route.name) is None:
+            return TAKE
         return verdict
 
     def refusal(self, session: Session) -> str:
@@ -215,19 +215,8 @@ class Listener:
     def ehlo_reply(self, tls: bool) -> bytes:
         return self._ehlo_tls if tls else self._ehlo_clear
 
-    def envelope(
-        self,
-        *,
-        reverse_path: str,
-        forward_paths: tuple[str, ...],
-        report_requests: tuple[ReportRequest, ...],
-        route: str,
-        client_address: str,
-        helo: str,
-        protocol: str,
-        parameters: MailParameters,
-    ) -> Envelope:
-        """An envelope with its queue id and the Received line that names it."""
+    def stamp(self, helo: str, client_address: str, protocol: str) -> tuple[str, bytes]:
+        """A fresh queue id, and the Received line that names it."""
         queue_id = self._commits.new_id()
         line = trace.received(
             helo=helo,
@@ -237,20 +226,7 @@ class Listener:
             queue_id=queue_id,
             at=self._clock(),
         )
-        return Envelope(
-            reverse_path=reverse_path,
-            forward_paths=forward_paths,
-            route=route,
-            client_address=client_address,
-            helo=helo,
-            trace=line,
-            body=parameters.body,
-            smtputf8=parameters.smtputf8,
-            id=queue_id,
-            ret=parameters.ret,
-            envid=parameters.envid,
-            report_requests=report_requests,
-        )
+        return queue_id, line
 
     def commit(self, envelopes: Sequence[Envelope], spool: Spool, answer: Callable[[Exception | None], None]) -> None:
         """Put this in the queue and then `answer`, on the event loop. The spool is closed when that is done, whether

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from fallback_mx.rules.disposition import Reply
+from fallback_mx.smtp.certificates import expires_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Offered:
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """What is known of the server at the other end of a line: `extensions` are EHLO keywords in lower case, `tls_error`
-    why we are in clear, `said` its last answer to EHLO, `hello_name` what we said there."""
+    why we are in clear, `said` its last answer to EHLO, `hello_name` what we said there, `certificates` what it showed
+    in the handshake, its own first, in DER."""
 
     host: str
     extensions: frozenset[str] = frozenset()
@@ -48,6 +51,12 @@ class Greeting:
     offered: Offered = field(default_factory=Offered)
     said: str = ""
     hello_name: str = ""
+    certificates: tuple[bytes, ...] = ()
+
+    @property
+    def certificate_expires_at(self) -> datetime | None:
+        """Until when the certificate is valid that it showed; None where it showed none, or that cannot be read."""
+        return expires_at(self.certificates[0]) if self.certificates else None
 
 
 def read(reply: Reply) -> Offered:

@@ -25,10 +25,10 @@ _LETTER = r"[A-Za-z0-9]"
 _ATOM = r"[A-Za-z0-9_+=-]+"
 # What nearly all mail has: nothing in it is quoted, routed, Unicode or long.
 _COMMON_PATH = (
-    rf"<((?!-){_ATOM}(?:\.{_ATOM})*)@({_LETTER}+(?:-+{_LETTER}+)*(?:\.{_LETTER}+(?:-+{_LETTER}+)*)*)>(?![^ ])"
+    rf"<((?!-){_ATOM}(?:\.{_ATOM})*)@({_LETTER}+(?:-+{_LETTER}+)*(?:\.{_LETTER}+(?:-+{_LETTER}+)*)*)>(?![^ ])(.*)"
 )
-_COMMON_FROM = re.compile(rf"(?i:FROM):{_COMMON_PATH}")
-_COMMON_TO = re.compile(rf"(?i:TO):{_COMMON_PATH}")
+_COMMON_FROM = re.compile(rf"(?i:FROM):{_COMMON_PATH}", re.DOTALL)
+_COMMON_TO = re.compile(rf"(?i:TO):{_COMMON_PATH}", re.DOTALL)
 
 # Classes that are beyond ASCII too are written as what they leave out: to compile them so takes a tenth of the time.
 _ATEXT = r"[^\x00-\x20\"(),.:;<>@\[\\\]\x7f]"
@@ -99,10 +99,10 @@ def forward_path(argument: str) -> tuple[Path, str]:
 
 
 def _common(match: re.Match[str]) -> tuple[Path, str]:
-    local, domain = match.groups()
+    local, domain, rest = match.groups()
     if len(local) + len(domain) > MAX_LABEL:
         _check_length(local, domain)
-    return Path(local, domain.lower()), match.string[match.end() :]
+    return Path(local, domain.lower()), rest
 
 
 def _path(argument: str, keyword: str) -> tuple[Path | None, str]:

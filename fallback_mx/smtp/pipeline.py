@@ -178,6 +178,7 @@ class Pipeline(asyncio.Protocol):
             # Nothing is read until the handshake is over: under TLS it speaks without having been asked.
             self.abort("a reply that nothing asked for")
             return
+        reply = None
         try:
             for reply in self._reader.feed(data):
                 self._pair(reply)
@@ -185,9 +186,13 @@ class Pipeline(asyncio.Protocol):
                     return
                 if self._is_switching:
                     self._reader = ReplyReader()
-                    return
+                    break
         except Garbled as garbled:
             self.abort(str(garbled))
+            return
+        # Replies move the deadline on; octets that are none yet do not.
+        if reply is not None:
+            self._arm()
 
     def _pair(self, reply: Reply) -> None:
         if reply.code == 421:
@@ -202,14 +207,13 @@ class Pipeline(asyncio.Protocol):
                 self.abort(str(reply))
                 return
             self.abort(f"a reply that nothing asked for: {reply}")
-        elif str(reply.code)[0] not in self._waiting[0][1].first_digits:
+        elif reply.code // 100 not in self._waiting[0][1].first_digits:
             self.abort(f"{reply} is no reply to {self._waiting[0][1].label}")
         else:
             exchange, step = self._waiting.popleft()
             if step is Step.STARTTLS and reply.is_success:
                 self._is_switching = True
                 self._transport.pause_reading()
-            self._arm()
             exchange.add(reply)
 
     def eof_received(self) -> bool:

@@ -53,7 +53,7 @@ class Reception(Wire):
     def ask_for_content(self) -> None:
         assert self.transaction is not None
         self._intake = Intake(self.listener.spool(), self.listener.bounds_of(self.transaction))
-        self.say("354 End data with <CR><LF>.<CR><LF>")
+        self.say_raw(b"354 End data with <CR><LF>.<CR><LF>\r\n")
         write = self._intake.write
         if self._proxied is not None and self._proxied.is_in_content:
             write = partial(self._proxied.write, intake=self._intake)

@@ -12,6 +12,8 @@ from fallback_mx.rules.disposition import Reply
 MAX_LINE_OCTETS = 4096
 MAX_REPLY_OCTETS = 32 * 1024
 MAX_TEXT = 1000
+# A server says the same few lines to thousands of messages: the first of them are read once.
+MOST_SAID = 16
 
 
 class Garbled(Exception):
@@ -26,6 +28,7 @@ class ReplyReader:
         self._lines: list[bytes] = []
         self._code = b""
         self._octets = 0
+        self._said: dict[bytes, Reply] = {}
 
     def feed(self, data: bytes) -> Iterator[Reply]:
         """The replies that these octets complete. Raises Garbled behind those that were sound."""
@@ -38,6 +41,8 @@ class ReplyReader:
             raise Garbled("a reply line without an end")
 
     def _line(self, line: bytes) -> Reply | None:
+        if not self._lines and (reply := self._said.get(line)) is not None:
+            return reply
         code, mark = line[:3], line[3:4]
         is_reply = len(code) == 3 and code.isdigit() and b"200" <= code < b"600" and mark in b" -"
         if not is_reply or len(line) > MAX_LINE_OCTETS or (self._lines and code != self._code):
@@ -56,7 +61,10 @@ class ReplyReader:
             text = b" ".join(filter(None, self._lines))
             self._lines.clear()
         self._octets = 0
-        return Reply(int(code), printable(text)[:MAX_TEXT], lines)
+        reply = Reply(int(code), printable(text)[:MAX_TEXT], lines)
+        if not lines and len(self._said) < MOST_SAID:
+            self._said[line] = reply
+        return reply
 
 
 def printable(octets: bytes) -> str:

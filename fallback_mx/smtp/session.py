@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from fallback_mx.smtp import asides, command_line, etrn, hello
 from fallback_mx.smtp.judgement import Case
@@ -28,8 +28,6 @@ RECIPIENT_OK = b"250 2.1.5 Recipient ok\r\n"
 
 class Session(Reception):
     """A client's session. Made once for every connection: what all of them share lives in the Listener."""
-
-    _commands: ClassVar[dict[bytes, Callable[[Session, str], None]]]
 
     def __init__(self, listener: Listener) -> None:
         super().__init__(listener)
@@ -60,7 +58,7 @@ class Session(Reception):
             self.greet()
 
     def greet(self) -> None:
-        self.say(f"220 {self.listener.settings.hostname} ESMTP Fallback MX")
+        self.say_raw(self.listener.greeting)
 
     def spoke_early(self, reply: str) -> None:
         self.listener.events.session_limit(self.client_address, "early_talker")
@@ -94,7 +92,7 @@ class Session(Reception):
 
     def obey(self, line: bytes) -> None:
         verb, argument = command_line.split(line)
-        command = self._commands.get(verb)
+        command = COMMANDS.get(verb)
         if command is None:
             self.fault("500 5.5.2 Command not recognized")
         elif argument is None and verb != b"BDAT":
@@ -111,7 +109,8 @@ class Session(Reception):
                 self.leave()
             if command in IDLE_COMMANDS:
                 self.tally.idle()
-        self._stop_junk()
+        if self.tally.over:
+            self._stop_junk()
 
     def _stop_junk(self) -> None:
         if self.tally.over and not self.is_leaving:
@@ -161,7 +160,8 @@ class Session(Reception):
         elif self.transaction.is_for_primary(named):
             self._proxy().recipient(self.transaction, named)
         else:
-            if self.listener.judge.takes_at_once(self._case(named)):
+            judge = self.listener.judge
+            if not judge.asks_about(named.route) or judge.takes_at_once(self._case(named)):
                 self._take(named)
             else:
                 self.find_out(named)
@@ -256,7 +256,7 @@ class Session(Reception):
         self.leave(mid_stream=True)
 
 
-Session._commands = {
+COMMANDS: dict[bytes, Callable[[Session, str], None]] = {
     b"EHLO": hello.on_ehlo,
     b"HELO": hello.on_helo,
     b"MAIL": Session._on_mail,
@@ -275,6 +275,5 @@ Session._commands = {
 }
 # Those that bring no mail nearer.
 IDLE_COMMANDS = frozenset(
-    Session._commands[verb]
-    for verb in (b"EHLO", b"HELO", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"XCLIENT", b"ETRN")
+    COMMANDS[verb] for verb in (b"EHLO", b"HELO", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"XCLIENT", b"ETRN")
 )

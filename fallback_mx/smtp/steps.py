@@ -30,7 +30,7 @@ class Step(Enum):
 
     def __init__(self, label: str, first_digits: str, timeout: str) -> None:
         self.label = label
-        self.first_digits = first_digits
+        self.first_digits = frozenset(map(int, first_digits))
         self.timeout = timeout
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from fallback_mx.rules.admission import Verdict
+from fallback_mx.rules.admission import PLAY_THROUGH, USE_PRIMARY, Verdict
 from fallback_mx.smtp import parameters
 from fallback_mx.smtp.content import LineLimit
 from fallback_mx.smtp.header import Header
@@ -63,7 +63,7 @@ class Named(NamedTuple):
     @property
     def has_grace(self) -> bool:
         """Whether it is taken though its primary is up and guards its door: its sender may be cut off from that."""
-        return self.verdict is Verdict.USE_PRIMARY
+        return self.verdict is USE_PRIMARY
 
     @property
     def domain(self) -> str:
@@ -114,7 +114,7 @@ class Transaction:
             raise Refusal(NO_SPACE, "space")
         begun = cls("" if path is None else path.address, given)
         only = listener.only_route
-        if only is not None and listener.verdict(only) is Verdict.PLAY_THROUGH:
+        if only is not None and listener.verdict(only) is PLAY_THROUGH:
             begun.played = only.name
         return begun
 
@@ -154,7 +154,7 @@ class Transaction:
         """Whether a recipient is played through. Two ways in one transaction would have two replies to one end of data:
         what was begun one way ends so, and who is to go another is refused for now. Raises Refusal."""
         verdict = named.verdict
-        if not (verdict is Verdict.PLAY_THROUGH or self.played or self.fallen):
+        if not (verdict is PLAY_THROUGH or self.played or self.fallen):
             return False
         name = named.route.name
         if self.is_shown_out:
@@ -162,8 +162,8 @@ class Transaction:
         if name == self.fallen:
             return False
         if not self.recipients:
-            self.played = name if verdict is Verdict.PLAY_THROUGH else ""
-        elif (self.played or verdict is Verdict.PLAY_THROUGH) and name != self.played:
+            self.played = name if verdict is PLAY_THROUGH else ""
+        elif (self.played or verdict is PLAY_THROUGH) and name != self.played:
             is_queued = not self.played and any(name == each.name for each in self.recipients.values())
             if not is_queued:
                 raise Refusal("452 4.5.3 Please send to recipients at other servers separately", "separately")
@@ -190,20 +190,28 @@ class Transaction:
         paths: dict[str, list[str]] = {}
         for address, route in self.recipients.items():
             paths.setdefault(route.name, []).append(address)
-        protocol = _PROTOCOLS[self.parameters.smtputf8, is_esmtp, is_tls]
-        return [
-            listener.envelope(
-                reverse_path=self.reverse_path,
-                forward_paths=tuple(addresses),
-                report_requests=self._requests(addresses),
-                route=name,
-                client_address=client_address,
-                helo=helo,
-                protocol=protocol,
-                parameters=self.parameters,
+        given = self.parameters
+        protocol = _PROTOCOLS[given.smtputf8, is_esmtp, is_tls]
+        made = []
+        for name, addresses in paths.items():
+            queue_id, line = listener.stamp(helo, client_address, protocol)
+            made.append(
+                Envelope(
+                    reverse_path=self.reverse_path,
+                    forward_paths=tuple(addresses),
+                    route=name,
+                    client_address=client_address,
+                    helo=helo,
+                    trace=line,
+                    body=given.body,
+                    smtputf8=given.smtputf8,
+                    id=queue_id,
+                    ret=given.ret,
+                    envid=given.envid,
+                    report_requests=self._requests(addresses),
+                )
             )
-            for name, addresses in paths.items()
-        ]
+        return made
 
     def _requests(self, addresses: list[str]) -> tuple[ReportRequest, ...]:
         if not self.requests:

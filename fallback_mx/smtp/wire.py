@@ -42,8 +42,8 @@ class Wire(SMTP, Hearer):
         self.peer_address = ""  # the client's, whatever it says later of whom it speaks for
         self.is_tls = False
         self.due = 0.0
-        self._input = bytearray()
-        self._out: list[bytes] = []
+        self._input = b""
+        self._out = b""
         self._content: ContentReader | None = None
         self._deadlines = deadlines
         self._is_waiting = False
@@ -58,11 +58,11 @@ class Wire(SMTP, Hearer):
 
     def say(self, reply: str) -> None:
         """Reply; it goes out with the others of this turn (RFC 2920, section 3.2)."""
-        self._out.append(reply.encode("ascii", "replace") + b"\r\n")
+        self._out += reply.encode("ascii", "replace") + b"\r\n"
 
     def say_raw(self, reply: bytes) -> None:
         """Reply with octets that are ready, CRLF included."""
-        self._out.append(reply)
+        self._out += reply
 
     def read_content(self, reader: ContentReader) -> None:
         """What comes next is content."""
@@ -91,7 +91,7 @@ class Wire(SMTP, Hearer):
         self.is_leaving = True
         self.due = self.loop.time() + LINGER_SECONDS
         self._flush()
-        self._input.clear()
+        self._input = b""
         if not mid_stream or self._has_ended or self.is_tls or not self.transport.can_write_eof():
             self.transport.close()
         else:
@@ -148,13 +148,13 @@ class Wire(SMTP, Hearer):
         self._deadlines.discard(self)
         self.transport = None
         self._content = None
-        self._input.clear()
+        self._input = b""
         self.lost()
 
     def data_received(self, data: bytes) -> None:
         if self.is_leaving:
             return
-        self._input += data
+        self._input = self._input + data if self._input else data
         if self._is_resting:
             return
         if not self._is_waiting:
@@ -195,10 +195,13 @@ class Wire(SMTP, Hearer):
             left -= 1
         if left < TURN_COMMANDS and self._content is None and not (self._is_waiting or self.is_leaving):
             self.due = self.loop.time() + self._deadlines.command_seconds
-        self._flush()
+        if self._out:
+            self._flush()
         if self._has_ended and not self._is_waiting:
             self.leave()
-        self._let_read(not self._is_choked and not (self._is_waiting and len(self._input) > INPUT_LIMIT))
+        wanted = not self._is_choked and not (self._is_waiting and len(self._input) > INPUT_LIMIT)
+        if wanted is not self._is_reading:
+            self._let_read(wanted)
 
     def _rest(self) -> None:
         """Let everybody else have a turn: one client with a great many commands must not keep them waiting."""
@@ -216,28 +219,28 @@ class Wire(SMTP, Hearer):
 
     def _read_command(self) -> bool:
         """Obey the first line of the input; False if there is none yet."""
-        buffer = self._input
-        end = buffer.find(b"\n")
-        if end > COMMAND_LIMIT or (end < 0 and len(buffer) > COMMAND_LIMIT):
-            self.say("500 5.5.2 Line too long")
-            self.leave(mid_stream=True)
-            return False
+        octets = self._input
+        end = octets.find(b"\n", 0, COMMAND_LIMIT + 1)
         if end < 0:
+            if len(octets) > COMMAND_LIMIT:
+                self.say("500 5.5.2 Line too long")
+                self.leave(mid_stream=True)
             return False
-        line = bytes(buffer[: end - 1])
-        if buffer[end - 1 : end] != b"\r" or b"\r" in line or b"\0" in line:
+        line = octets[: end + 1]
+        # The only CR is in front of the LF.
+        if line.find(b"\r") != end - 1 or end == 0 or b"\0" in line:
             # Where a line ends is not agreed upon: nothing that follows can be trusted.
             self.say("500 5.5.2 Lines must end with CRLF")
             self.leave(mid_stream=True)
             return False
-        del buffer[: end + 1]
-        self.obey(line)
+        self._input = octets[end + 1 :]
+        self.obey(line[:-2])
         return True
 
     def _read_content(self) -> bool:
         """Feed the input to the content; False while its end has not come."""
         assert self._content is not None
-        octets, self._input = self._input, bytearray()
+        octets, self._input = self._input, b""
         deadlines = self._deadlines
         credit = self.due + len(octets) * deadlines.seconds_per_octet
         self.due = min(self.loop.time() + deadlines.block_seconds, credit)
@@ -251,14 +254,14 @@ class Wire(SMTP, Hearer):
         if rest is None:
             return False
         self._content = None
-        self._input += rest
+        self._input = rest
         self.content_ended()
         return True
 
     def _flush(self) -> None:
         if self._out and self.transport is not None:
-            self.transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
-        self._out.clear()
+            self.transport.write(self._out)
+        self._out = b""
 
     def _let_read(self, wanted: bool) -> None:
         if wanted is not self._is_reading and self.transport is not None and not self.transport.is_closing():
@@ -274,7 +277,7 @@ class Wire(SMTP, Hearer):
         Raises whatever the handshake raises where the client does not manage; the connection is gone then.
         """
         self._flush()
-        self._input.clear()
+        self._input = b""
         if self.transport is None:
             raise ConnectionResetError
         try:
@@ -298,4 +301,4 @@ class Wire(SMTP, Hearer):
         self._is_reading = True
         # Where it was choked before, nobody tells us that it reads again: that goes to what lies below the TLS by then.
         self._is_choked = False
-        self._input.clear()
+        self._input = b""

@@ -1,4 +1,4 @@
-"""The HTTP face of a running service: /livez, /readyz, /metrics and /status.json, named at /.
+"""The HTTP face of a running service: /livez, /readyz, /metrics and /status.json, named at /; pages.py has the pages.
 
 `/livez` says that the event loop turns and touches nothing else. `/readyz` says whether mail can be taken: 200 while
 every check holds, 503 otherwise; a primary that is down is no reason to be unready, it is what this service is for.
@@ -9,12 +9,10 @@ nothing is built from the Host header. No page carries anybody's address or the 
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,39 +21,35 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fallback_mx.web.fresh import UNHURRIED, Fresh, Pace
 from fallback_mx.web.metrics import CONTENT_TYPE, Figures, Metrics
+from fallback_mx.web.pages import Pages, Publisher
 from mxqueue.errors import QueueError
-
-T = TypeVar("T")
 
 SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
     (b"cache-control", b"no-store"),
 )
 
 INDEX = """\
 Fallback MX, a second mail exchanger.
 
-/status.json  how the primaries are and what waits
-/metrics      counters and gauges for Prometheus
-/livez        the process turns
-/readyz       mail can be taken
+/status           how the primaries are and what waits, for people
+/status/TOKEN     a customer's own, with a feed.atom below it
+/status.json      the same for programs, with hosts and replies
+/feed.atom        outages and maintenance, to subscribe to
+/badge/NAME.svg   a primary's state, as a picture for other pages
+/health           whether mail can be taken, as application/health+json
+/metrics          counters and gauges for Prometheus
+/livez            the process turns
+/readyz           mail can be taken
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long an answer of the service is good for, and how long one is waited for."""
-
-    fresh_seconds: float = 1.0
-    answer_seconds: float = 5.0
-
-
-UNHURRIED = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +61,7 @@ class Check:
     detail: str = ""
 
 
-class View(Protocol):
+class View(Publisher, Protocol):
     """What the service lets this face see. Any of these may raise or hang: the face answers 503 then."""
 
     async def ready(self) -> Sequence[Check]:
@@ -83,28 +77,6 @@ class View(Protocol):
         ...
 
 
-class _Fresh(Generic[T]):
-    """One answer for all who ask within a second; while it is being found they wait for the same one."""
-
-    def __init__(self, ask: Callable[[], Awaitable[T]], pace: Pace) -> None:
-        self._ask = ask
-        self._pace = pace
-        self._answer: asyncio.Task[T] | None = None
-        self._asked_at = 0.0
-
-    async def get(self) -> T:
-        now = time.monotonic()
-        if self._answer is None or (self._answer.done() and now - self._asked_at >= self._pace.fresh_seconds):
-            self._asked_at = now
-            self._answer = asyncio.ensure_future(self._bounded())
-        # A client that goes away must not take the answer from the others.
-        return await asyncio.shield(self._answer)
-
-    async def _bounded(self) -> T:
-        async with asyncio.timeout(self._pace.answer_seconds):
-            return await self._ask()
-
-
 class _SecurityHeaders:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -112,7 +84,10 @@ class _SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *SECURITY_HEADERS]
+                # An answer that has a policy of its own means it.
+                own = {name for name, _ in message["headers"]}
+                usual = [header for header in SECURITY_HEADERS if header[0] not in own]
+                message["headers"] = [*message["headers"], *usual]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -122,7 +97,7 @@ def make_app(
     view: View, metrics: Metrics, failed: Callable[[str, BaseException], None], pace: Pace = UNHURRIED
 ) -> Starlette:
     """The application. `failed(part, error)` hears of every error that nobody foresaw."""
-    ready, figures, status = _Fresh(view.ready, pace), _Fresh(view.figures, pace), _Fresh(view.status, pace)
+    ready, figures, status = Fresh(view.ready, pace), Fresh(view.figures, pace), Fresh(view.status, pace)
 
     async def index(request: Request) -> Response:
         return PlainTextResponse(INDEX)
@@ -145,14 +120,24 @@ def make_app(
     async def status_json(request: Request) -> Response:
         return _json(await status.get())
 
-    async def on_error(request: Request, error: Exception) -> Response:
+    async def on_error(path: str, error: Exception) -> Response:
         # Never let it through: the server would write its traceback, the client would see a closed connection.
-        failed(f"http {request.url.path}", error)
+        failed(f"http {path}", error)
         return _unavailable()
 
-    endpoints = {"/": index, "/livez": livez, "/readyz": readyz, "/metrics": metrics_page, "/status.json": status_json}
+    endpoints: dict[str, _Endpoint] = {
+        "/": index,
+        "/livez": livez,
+        "/readyz": readyz,
+        "/metrics": metrics_page,
+        "/status.json": status_json,
+    }
+    pages = Pages(view, ready.get, pace)
     app = Starlette(
-        routes=[Route(path, _guarded(endpoint, on_error)) for path, endpoint in endpoints.items()],
+        routes=[
+            Route(path, _guarded(path, endpoint, on_error))
+            for path, endpoint in (endpoints | pages.endpoints()).items()
+        ],
         exception_handlers={HTTPException: _http_error},
     )
     app.router.redirect_slashes = False
@@ -163,7 +148,9 @@ def make_app(
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def _guarded(endpoint: _Endpoint, on_error: Callable[[Request, Exception], Awaitable[Response]]) -> _Endpoint:
+def _guarded(path: str, endpoint: _Endpoint, on_error: Callable[[str, Exception], Awaitable[Response]]) -> _Endpoint:
+    """`path` is as it stands here: in the one that is asked for there may be a token."""
+
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
@@ -171,7 +158,7 @@ def _guarded(endpoint: _Endpoint, on_error: Callable[[Request, Exception], Await
             # Known already: /readyz says why, and the log has it from whoever met it first.
             return _unavailable()
         except Exception as error:
-            return await on_error(request, error)
+            return await on_error(path, error)
 
     return answer
 

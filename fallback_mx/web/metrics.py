@@ -7,7 +7,7 @@ library gets in. Counting cannot fail and does not wait. When the queue cannot b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,7 +24,9 @@ from prometheus_client.registry import Collector
 
 from fallback_mx.rules.draining import DrainStatus
 from fallback_mx.rules.orders import Standing
+from fallback_mx.rules.watching import Watching
 from fallback_mx.web.drain_gauges import drain_gauges, order_gauges
+from fallback_mx.web.watch_gauges import watch_gauges
 from mxqueue.model import LIVE_STATES, RecipientState, RouteCount
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,7 +39,7 @@ class Figures:
     """What is true at the moment of a scrape. `counts` is None where the queue could not be read.
 
     `states` has the health state of every configured primary, in the words of PRIMARY_STATES; `drains` and `orders`
-    say how the delivery of each goes, and what an operator has ordered of it.
+    say how the delivery of each goes, and what an operator has ordered of it; `watched` what else is seen of it.
     """
 
     at: datetime
@@ -45,6 +47,9 @@ class Figures:
     counts: Sequence[RouteCount] | None
     drains: Mapping[str, DrainStatus] = field(default_factory=dict)
     orders: Mapping[str, Standing] = field(default_factory=dict)
+    under_maintenance: Collection[str] = ()
+    watched: Mapping[str, Watching] = field(default_factory=dict)
+    is_cut_off: bool = False
 
     @property
     def pending(self) -> Mapping[str, int] | None:
@@ -165,6 +170,8 @@ class _QueueGauges(Collector):
         yield readable
         yield from drain_gauges(figures.drains, figures.pending)
         yield from order_gauges(figures.orders)
+        yield _maintenance_gauge(figures.states, figures.under_maintenance)
+        yield from watch_gauges(figures.watched, is_cut_off=figures.is_cut_off)
         if figures.counts is not None:
             yield from _count_gauges(figures.counts, figures.states, figures.at)
 
@@ -179,6 +186,15 @@ def _state_gauges(states: Mapping[str, str]) -> Iterable[Metric]:
         for possible in PRIMARY_STATES:
             each.add_metric([primary, possible], float(state == possible))
     return up, each
+
+
+def _maintenance_gauge(primaries: Iterable[str], under_maintenance: Collection[str]) -> Metric:
+    gauge = GaugeMetricFamily(
+        "fallback_mx_primary_maintenance", "1 while a window of maintenance is on.", labels=["primary"]
+    )
+    for primary in primaries:
+        gauge.add_metric([primary], float(primary in under_maintenance))
+    return gauge
 
 
 def _count_gauges(counts: Sequence[RouteCount], primaries: Iterable[str], now: datetime) -> Iterable[Metric]:

@@ -2,8 +2,8 @@
 
 It takes no signals, configures no logging and reads no environment: starting and stopping is the service's. A port
 that is taken or forbidden raises HttpListenError before anything else runs. Everything a client can take is bounded:
-connections, the size of a request's head, and the time a connection may go without finishing a request (RFC 9112,
-section 9.5), so that a slow client costs a descriptor for seconds and mail nothing.
+connections (see crowd.py), the size of a request's head, and the time a connection may go without finishing a request
+(RFC 9112, section 9.5), so that a slow client costs a descriptor for seconds and mail nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fallback_mx.entrance import Entrance
+from fallback_mx.web.crowd import Crowd
 
 CONNECTIONS = 100
 HEAD_OCTETS = 16 * 1024
@@ -110,7 +111,7 @@ class HttpServer:
             await self.open()
         assert self._listener is not None
         config = uvicorn.Config(
-            self._app,
+            Crowd(self._app, self._count, CONNECTIONS),
             http=type("_Connection", (_Connection,), {"patience_seconds": self._patience_seconds}),
             ws="none",
             interface="asgi3",
@@ -120,7 +121,6 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS,
             h11_max_incomplete_event_size=HEAD_OCTETS,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=STOP_SECONDS,
@@ -132,6 +132,9 @@ class HttpServer:
         listening.cancel()
         if self._task.done():
             self._task.result()
+
+    def _count(self) -> int:
+        return 0 if self._server is None else len(self._server.server_state.connections)
 
     async def stop(self) -> None:
         """Take no more requests, finish those under way, let go of the port. May be called twice."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from mxqueue.errors import Damaged, QueueError, QueueFull, QueueUnavailable, StorageFailed
+from mxqueue.errors import QueueError, QueueFull, QueueUnavailable
+from mxqueue.phrases import first_line, told_by
 
-_DATABASE_DAMAGED = "Check the disk (dmesg, smartctl), then restore the database from a backup."
-_FULL = ("database or disk is full", "no space left", "disk full", "could not extend file")
-_IO = ("disk i/o error", "input/output error")
-_DAMAGE = ("malformed", "not a database", "invalid page in block", "missing chunk number")
 # PostgreSQL (appendix A of its manual): disk_full; read_only_sql_transaction, which a server turned standby reports.
 _FULL_STATES = {"53100"}
 READ_ONLY_STATES = {"25006"}
@@ -32,15 +29,12 @@ def classify(error: BaseException) -> QueueError:
     if isinstance(error, QueueError):
         return error
     text = str(getattr(error, "orig", None) or error).strip()
-    line = text.splitlines()[0] if text else type(error).__name__
-    lowered = text.lower()
+    line = first_line(text) or type(error).__name__
     state = sql_state(error)
-    if state in _FULL_STATES or any(phrase in lowered for phrase in _FULL):
+    if state in _FULL_STATES:
         return QueueFull(line)
-    if any(phrase in lowered for phrase in _IO):
-        return StorageFailed(line)
-    if any(phrase in lowered for phrase in _DAMAGE):
-        return Damaged(line, _DATABASE_DAMAGED)
+    if (told := told_by(text)) is not None:
+        return told
     if isinstance(error, OperationalError | InterfaceError) or state in READ_ONLY_STATES:
         return QueueUnavailable(line)
     if isinstance(error, DBAPIError) and error.connection_invalidated:

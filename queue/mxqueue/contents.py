@@ -1,8 +1,4 @@
-"""Content as it lies in the queue: found by queue id, each message by itself.
-
-A chunk that is missing, altered or unreadable is the trouble of its own message: it is raised as `Damaged` when that
-message's content is read, and the others of the same call are as good as ever.
-"""
+"""Content as it lies in the queue, read through SQLAlchemy; what of it is whole stands in reading.py."""
 
 from __future__ import annotations
 
@@ -11,17 +7,16 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, exists, literal_column, null, select
 
+from mxqueue import reading
 from mxqueue.among import among_bound
 from mxqueue.causes import classify
-from mxqueue.errors import Damaged, NoSuchMessage, QueueError, QueueUnavailable
+from mxqueue.errors import NoSuchMessage, QueueError
+from mxqueue.model import PREFETCH_OCTETS
 from mxqueue.prepared import Prepared, texts
 from mxqueue.schema import chunk, message, recipient
 from mxqueue.spool import StoredContent
 
 T = TypeVar("T")
-
-# What a whole batch of claims may bring into memory with it; the rest is read when it is sent.
-PREFETCH_OCTETS = 128 * 1024
 
 
 def read(engine: Engine, op: Callable[[Connection], T]) -> T:
@@ -67,30 +62,26 @@ _PIECE = Prepared(
 
 def find_all(engine: Engine, ids: Sequence[str]) -> dict[str, StoredContent]:
     """The contents of several messages. Raises NoSuchMessage if one of the messages does not exist."""
-    try:
-        rows = read(engine, lambda connection: _PREFETCHED.one(connection, texts(connection, ids)).all())
-    except QueueUnavailable:
-        raise
-    except QueueError:
-        # One of them cannot be read. Which one will show when its content is asked for.
-        rows = read(engine, lambda connection: _BARE.one(connection, texts(connection, ids)).all())
-    found = {row[0]: StoredContent(row[0], row[1], row[2], _reader(engine, row[0], row[3])) for row in rows}
-    for message_id in ids:
-        if message_id not in found:
-            raise NoSuchMessage(f"{message_id}: no such message")
-    return found
+    return reading.find_all(_Rows(engine), ids)
 
 
-def _reader(engine: Engine, message_id: str, octets: bytes | None) -> Callable[[int], bytes | None]:
-    """Reads a chunk; the first is here already where there are `octets`."""
-    if octets is not None:
-        return {0: octets}.get
+class _Rows:
+    """Implements `reading.Rows`."""
 
-    def fetch(position: int) -> bytes | None:
-        try:
-            row = read(engine, lambda connection: _PIECE.one(connection, message_id, position).first())
-        except Damaged as error:
-            raise Damaged(f"{message_id}: chunk {position} cannot be read: {error}") from error
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def with_first_chunks(self, ids: Sequence[str]) -> Sequence[reading.Row]:
+        return read(self._engine, lambda connection: _PREFETCHED.one(connection, texts(connection, ids)).all())
+
+    def bare(self, ids: Sequence[str]) -> Sequence[reading.Row]:
+        return read(self._engine, lambda connection: _BARE.one(connection, texts(connection, ids)).all())
+
+    def chunk(self, message_id: str, position: int) -> bytes | None:
+        row = read(self._engine, lambda connection: _PIECE.one(connection, message_id, position).first())
         return None if row is None else row[0]
 
-    return fetch
+
+def statements(engine: Engine) -> tuple[str, str, str]:
+    """What is asked for the three methods of `reading.Rows`, for who asks the driver itself."""
+    return _PREFETCHED.text(engine.dialect), _BARE.text(engine.dialect), _PIECE.text(engine.dialect)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,10 +17,12 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
+from mxqueue import driver
 from mxqueue.causes import READ_ONLY_STATES
-from mxqueue.errors import AlreadyServed, NoQueue, QueueError, QueueUnavailable, UnsafeSQLite
+from mxqueue.errors import AlreadyServed, NoQueue, QueueError, QueueUnavailable
+from mxqueue.permission import demand
+from mxqueue.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_module
 
-BUSY_TIMEOUT_SECONDS = 5
 READERS = 4
 _PIECE_OCTETS = 1024 * 1024
 
@@ -34,24 +35,6 @@ _POSTGRESQL_CONNECT = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-
-
-def is_affected(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite version has the WAL-reset bug: 3.7.0 to 3.51.2, but for the two that got the fix."""
-    return (3, 7, 0) <= version <= (3, 51, 2) and version not in {(3, 44, 6), (3, 50, 7)}
-
-
-def sqlite_module() -> Any:
-    """A DB-API module with a sound SQLite. Raises UnsafeSQLite where there is none."""
-    if not is_affected(sqlite3.sqlite_version_info):
-        return sqlite3
-    try:
-        from pysqlite3 import dbapi2
-    except ImportError:
-        raise UnsafeSQLite(f"SQLite {sqlite3.sqlite_version} can lose commits") from None
-    if is_affected(dbapi2.sqlite_version_info):
-        raise UnsafeSQLite(f"SQLite {dbapi2.sqlite_version} (pysqlite3) can lose commits")
-    return dbapi2
 
 
 def parse_url(url: str) -> URL:
@@ -85,6 +68,8 @@ def create_private_file(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
+        if isinstance(error, PermissionError):
+            demand(path)
         raise QueueUnavailable(
             f"{path}: {error.strerror}", f"Make {path.parent} a directory that the service's user can write."
         ) from None
@@ -132,6 +117,7 @@ def make_engine(url: str, *, writes: bool) -> Engine:
         _configure_postgresql(engine)
         return engine
     assert parsed.database is not None
+    demand(Path(parsed.database))
     if not Path(parsed.database).exists():
         raise NoQueue(f"{parsed.database} does not exist")
     engine = create_engine(
@@ -190,7 +176,7 @@ def _configure_sqlite(engine: Engine, *, writes: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver.execute(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _configure_postgresql(engine: Engine) -> None:

@@ -32,6 +32,12 @@ class QueueUnavailable(QueueError):
     advice = "Check that the database runs and that storage.url is right."
 
 
+class NotPermitted(QueueUnavailable):
+    """This user may not use the queue's files."""
+
+    advice = "Run this as the service's user."
+
+
 class StorageFailed(QueueError):
     """The disk reported an error for a write. What it still holds of that write is not known (fsync semantics)."""
 

@@ -120,7 +120,7 @@ def _lease_those(
         .values(lease_owner=request.owner, lease_token=request.token, lease_until=request.until)
         .returning(recipient.c.message_id, recipient.c.position)
     )
-    keys = {(row.message_id, row.position) for row in leased}
+    keys = {(row[0], row[1]) for row in leased.all()}
     messages = {message.id: message for message in load_messages(connection, ids, keys)}
     return [
         Claim(message=messages[message_id], token=request.token, until=request.until)
@@ -272,7 +272,7 @@ def _current_tokens(connection: Connection, ids: set[str]) -> dict[tuple[str, in
     if not ids:
         return {}
     found = _TOKENS.one(connection, texts(connection, ids))
-    return {(row[0], row[1]): row[2] for row in found}
+    return {(row[0], row[1]): row[2] for row in found.all()}
 
 
 def _bind(key: tuple[str, int], token: str, outcome: Outcome, now: datetime) -> Values:
@@ -311,4 +311,4 @@ def drop_finished(connection: Connection, ids: set[str]) -> None:
 
 def live_among(connection: Connection, ids: set[str]) -> set[str]:
     """Those of these messages that have a live recipient."""
-    return {row[0] for row in _LIVE.one(connection, texts(connection, ids))}
+    return {row[0] for row in _LIVE.one(connection, texts(connection, ids)).all()}

@@ -75,6 +75,8 @@ class Content(Protocol):
 
 
 CHUNK_SIZE = 1024 * 1024
+# What a whole batch of claims may bring into memory with it; the rest is read when it is sent.
+PREFETCH_OCTETS = 128 * 1024
 
 
 class ReportRequest(NamedTuple):

@@ -11,9 +11,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, CursorResult, Executable
+from sqlalchemy import BindParameter, Connection, CursorResult, Dialect, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import iterate
+
+from mxqueue import driver
 
 Values = tuple[object, ...]
 
@@ -33,19 +35,25 @@ class Prepared:
         """Once for each of these rows. With none of them nothing happens."""
         if not rows:
             return
-        sql, is_positional = self._sql(connection)
-        connection.exec_driver_sql(sql, list(rows) if is_positional else [self._named(row) for row in rows])
+        sql, is_positional = self._sql(connection.dialect)
+        if is_positional:
+            driver.execute_many(connection, sql, rows)
+        else:
+            connection.exec_driver_sql(sql, [self._named(row) for row in rows])
 
     def one(self, connection: Connection, *values: object) -> CursorResult[*tuple[Any, ...]]:
         """Once, with these values. Rows of the result have what the driver makes of it."""
-        sql, is_positional = self._sql(connection)
+        sql, is_positional = self._sql(connection.dialect)
         return connection.exec_driver_sql(sql, values if is_positional else self._named(values))
 
     def _named(self, row: Values) -> dict[str, object]:
         return dict(zip(self._names, row, strict=True))
 
-    def _sql(self, connection: Connection) -> tuple[str, bool]:
-        dialect = connection.dialect
+    def text(self, dialect: Dialect) -> str:
+        """As the driver takes it."""
+        return self._sql(dialect)[0]
+
+    def _sql(self, dialect: Dialect) -> tuple[str, bool]:
         found = self._compiled.get(dialect.name)
         if found is None:
             compiled = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from mxqueue.errors import Damaged
 from mxqueue.model import CHUNK_SIZE
@@ -40,7 +40,7 @@ class Spool:
         self._held = 0
         self._pieces: list[bytes] = []
         self._file: IO[bytes] | None = None
-        self._hash = sha256()
+        self._hash: Any = None
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -50,6 +50,7 @@ class Spool:
             if self.size <= MEMORY_LIMIT and self._hold(len(data)):
                 return
             self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  # it lives as long as the spool
+            self._hash = sha256()
             data = b"".join(self._pieces)
             self._let_go()
         self._hash.update(data)
@@ -60,13 +61,18 @@ class Spool:
     @property
     def sha256(self) -> bytes:
         # What fits in memory is hashed when somebody asks: the writer's thread, and not the one that reads the wire.
-        return self._hash.digest() if self._file is not None else sha256(b"".join(self._pieces)).digest()
+        return self._hash.digest() if self._file is not None else sha256(self.octets).digest()
 
     def chunks(self) -> Iterator[bytes]:
         if self._file is not None:
             yield from _read_file(self._file.fileno(), self.size)
         elif self._pieces:
-            yield b"".join(self._pieces)
+            yield self.octets
+
+    @property
+    def octets(self) -> bytes:
+        """What is in memory: everything, until it goes to a file."""
+        return b"".join(self._pieces)
 
     @property
     def descriptor(self) -> int | None:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from mxqueue import contents, decisions, edits, intake, leases, pieces, takeover, views
+from mxqueue import contents, decisions, edits, intake, leases, past, pieces, takeover, views
 from mxqueue.access import Access
 from mxqueue.errors import NoSuchMessage
 from mxqueue.model import (
@@ -32,6 +32,9 @@ from mxqueue.model import (
     RouteCount,
     Settlement,
 )
+from mxqueue.reading import ReaderSettings
+from mxqueue.shape import Cut, Shape
+from mxqueue.shape import read as read_shape
 from mxqueue.spool import StoredContent
 
 
@@ -56,6 +59,15 @@ class Queue(Access):
         ids = tuple(envelope.id or self.new_id() for envelope in envelopes)
         work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
         return self.writer.submit_bulk(intake.accept, work, content.size * len(ids))
+
+    def accept_then(
+        self, envelopes: Sequence[Envelope], content: Content, then: Callable[[BaseException | None], None]
+    ) -> None:
+        """As `accept`, for envelopes that have their ids: `then` is called on the writer's thread once that is done,
+        with what went wrong or None. It must not raise, and is to be brief: the others wait meanwhile."""
+        ids = tuple([envelope.id for envelope in envelopes])
+        work = intake.Acceptance(ids, tuple(envelopes), content, self._clock(), self._node)
+        self.writer.submit_bulk_then(intake.accept, work, content.size * len(ids), then)
 
     def take_over(
         self,
@@ -135,6 +147,13 @@ class Queue(Access):
         """
         return self._aside(contents.find_all, self._read_engine, message_ids)
 
+    @property
+    def reader(self) -> ReaderSettings | None:
+        """How another process of this service reads contents by itself; None for a database server."""
+        if self.path is None:
+            return None
+        return ReaderSettings(str(self.path), contents.statements(self._read_engine))
+
     # Looking ----------------------------------------------------------------------------------------------------
 
     def list(
@@ -154,13 +173,36 @@ class Queue(Access):
             found = views.load_messages(connection, [message_id])
             if not found:
                 raise NoSuchMessage(f"{message_id}: no such message")
-            return found[0], views.ledger_rows(connection, message_id)
+            return found[0], past.ledger_rows(connection, message_id)
 
         return self.read(op)
 
     def count(self) -> Future[builtins.list[RouteCount]]:
         """What waits, by route and live state."""
         return self.read(views.count)
+
+    def shape(self, cut: Cut | None = None) -> Future[Shape]:
+        """What waits, by domain and in classes of age that double."""
+        now = self._clock()
+        return self.read(lambda connection: read_shape(connection, cut or Cut(), now))
+
+    def past(self, message_id: str) -> Future[builtins.list[LedgerRow]]:
+        """All that the ledger has of a message, also of one that is gone; nothing where it has none."""
+        return self.read(lambda connection: past.ledger_rows(connection, message_id))
+
+    def past_of(
+        self, recipient: str, since: datetime | None = None, limit: int = 100, after: str | None = None
+    ) -> Future[builtins.list[LedgerRow]]:
+        """What the ledger has of this recipient's mail, message by message in order of arrival, up to `limit` messages.
+
+        `since` leaves out what arrived earlier; `after` is the last message of the page before.
+        """
+
+        def op(connection: Connection) -> builtins.list[LedgerRow]:
+            ids = past.messages_to(connection, recipient, since, limit, after)
+            return past.ledger_rows_to(connection, ids, recipient)
+
+        return self.read(op)
 
     # Edits ------------------------------------------------------------------------------------------------------
 

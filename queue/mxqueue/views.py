@@ -12,15 +12,13 @@ from mxqueue.among import among, among_bound
 from mxqueue.model import (
     LIVE_STATES,
     Filter,
-    LedgerEvent,
-    LedgerRow,
     Message,
     Recipient,
     RecipientState,
     RouteCount,
 )
 from mxqueue.prepared import Prepared, texts
-from mxqueue.schema import from_micros, ledger, message, recipient
+from mxqueue.schema import from_micros, message, recipient
 
 _RECIPIENTS = Prepared(
     select(
@@ -51,12 +49,12 @@ def load_messages(
     """These messages with their recipients, oldest first; `only` narrows the recipients to these keys."""
     wanted = texts(connection, ids)
     recipients: dict[str, list[Recipient]] = {}
-    for row in _RECIPIENTS.one(connection, wanted):
+    for row in _RECIPIENTS.one(connection, wanted).all():
         if only is None or (row[0], row[1]) in only:
             recipients.setdefault(row[0], []).append(_recipient(*row))
     return [
         _message(tuple(recipients.get(row[0], ())), *row)
-        for row in _MESSAGES.one(connection, wanted)
+        for row in _MESSAGES.one(connection, wanted).all()
         if only is None or row[0] in recipients
     ]
 
@@ -211,24 +209,6 @@ def list_messages(connection: Connection, wanted: Filter, limit: int | None, aft
     ids = matching_ids(connection, wanted, limit, after)
     pages = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
     return [each for page in pages for each in load_messages(connection, page)]
-
-
-def ledger_rows(connection: Connection, message_id: str) -> list[LedgerRow]:
-    """All that ever happened to this message, in order."""
-    rows = connection.execute(select(ledger).where(ledger.c.message_id == message_id).order_by(ledger.c.id))
-    return [
-        LedgerRow(
-            at=row.at,
-            message_id=row.message_id,
-            position=row.position,
-            forward_path=row.forward_path,
-            event=LedgerEvent(row.event),
-            detail=row.detail,
-            actor=row.actor,
-            node=row.node,
-        )
-        for row in rows
-    ]
 
 
 def count(connection: Connection) -> list[RouteCount]:

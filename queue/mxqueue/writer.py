@@ -16,17 +16,17 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from mxqueue.causes import classify, may_be_repeated
-from mxqueue.engine import BUSY_TIMEOUT_SECONDS, database_path, sqlite_module
+from mxqueue.engine import database_path
 from mxqueue.errors import READ_ONLY_ADVICE, QueueError, QueueFull, QueueUnavailable, StorageFailed
+from mxqueue.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_module
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -41,12 +41,37 @@ _READ_ERRORS = frozenset({"SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ"})
 type_Bulk = Callable[[Connection, list[Any]], list[Any]]
 
 
-@dataclass(slots=True)
-class _Job:
+class Outcome(Protocol):
+    """Who hears what became of a piece of work: a future, as far as the writer knows it."""
+
+    def set_running_or_notify_cancel(self) -> bool: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: BaseException, /) -> None: ...
+
+
+class Then:
+    """Calls back on the writer's thread, with what went wrong or None. A future has locks, and costs ten times that."""
+
+    __slots__ = ("_then",)
+
+    def __init__(self, then: Callable[[BaseException | None], None]) -> None:
+        self._then = then
+
+    def set_running_or_notify_cancel(self) -> bool:
+        return True
+
+    def set_result(self, result: Any, /) -> None:
+        self._then(None)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self._then(exception)
+
+
+class _Job(NamedTuple):
     bulk: type_Bulk
     payload: Any
     octets: int
-    future: Future[Any] = field(default_factory=Future)
+    outcome: Outcome
 
 
 def _run_each(connection: Connection, ops: list[Callable[[Connection], Any]]) -> list[Any]:
@@ -65,27 +90,42 @@ class Writer:
         self._closing = threading.Lock()
         self._latched: StorageFailed | None = None
         self.trouble: QueueError | None = None
+        # Kept from one transaction to the next, for as long as nothing goes wrong with it.
+        self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name="mxqueue-writer", daemon=True)
         self._thread.start()
 
     def submit(self, op: Callable[[Connection], T]) -> Future[T]:
         """Run `op` in the next transaction. The future resolves after the commit."""
-        return self._put(_Job(_run_each, op, 0))
+        future: Future[T] = Future()
+        self._put(_Job(_run_each, op, 0, future))
+        return future
 
     def submit_bulk(self, bulk: Callable[[Connection, list[P]], list[T]], payload: P, octets: int = 0) -> Future[T]:
         """Like `submit`, but all payloads of a batch that name the same `bulk` are handed to it together.
 
         `bulk` returns one result a payload, in their order.
         """
-        return self._put(_Job(bulk, payload, octets))
+        future: Future[T] = Future()
+        self._put(_Job(bulk, payload, octets, future))
+        return future
 
-    def _put(self, job: _Job) -> Future[Any]:
+    def submit_bulk_then(
+        self,
+        bulk: Callable[[Connection, list[P]], list[Any]],
+        payload: P,
+        octets: int,
+        then: Callable[[BaseException | None], None],
+    ) -> None:
+        """Like `submit_bulk`; `then` is called on the writer's thread, and must not raise."""
+        self._put(_Job(bulk, payload, octets, Then(then)))
+
+    def _put(self, job: _Job) -> None:
         with self._closing:
             if not self._closed:
                 self._jobs.put(job)
-                return job.future
-        job.future.set_exception(QueueUnavailable("the queue is closed"))
-        return job.future
+                return
+        job.outcome.set_exception(QueueUnavailable("the queue is closed"))
 
     def latch(self, failure: StorageFailed) -> None:
         """Refuse all work from now on: the disk has failed."""
@@ -97,6 +137,7 @@ class Writer:
             self._closed = True
             self._jobs.put(None)
         self._thread.join()
+        self._disconnect()
 
     def _run(self) -> None:
         while (first := self._jobs.get()) is not None:
@@ -112,7 +153,7 @@ class Writer:
                 batch.append(job)
                 octets += job.octets
             # A job whose caller has gone is dropped here or done wholly: from now on it cannot be cancelled.
-            self._settle([job for job in batch if job.future.set_running_or_notify_cancel()])
+            self._settle([job for job in batch if job.outcome.set_running_or_notify_cancel()])
             if is_last:
                 return
 
@@ -141,12 +182,15 @@ class Writer:
         # A checkpoint may have met a disk error meanwhile: that stands.
         self.trouble = self._latched
         for job, result in zip(batch, results, strict=True):
-            job.future.set_result(result)
+            job.outcome.set_result(result)
 
     def _commit(self, batch: list[_Job]) -> list[Any]:
         """One transaction. What another transaction or a lost connection spoilt before the commit is done again;
         after it nobody knows whether it happened, and a settlement must not be made twice."""
-        with self._engine.connect() as connection:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._engine.connect()
+        try:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     results = _apply(connection, batch)
@@ -156,7 +200,16 @@ class Writer:
                     if attempt == ATTEMPTS or not may_be_repeated(error):
                         raise
             connection.commit()
+        except BaseException:
+            self._disconnect()
+            raise
         return results
+
+    def _disconnect(self) -> None:
+        """Let go of the connection, with whatever is not committed on it."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _apply(connection: Connection, batch: list[_Job]) -> list[Any]:
@@ -206,7 +259,7 @@ def _fail(batch: list[_Job], failure: QueueError) -> None:
     for job in batch:
         own = type(failure)(str(failure), failure.advice)
         own.__cause__ = failure
-        job.future.set_exception(own)
+        job.outcome.set_exception(own)
 
 
 class Checkpointer:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from tests.bench import first_delivery, held_senders, reply_times
+from tests.bench import first_delivery, held_senders, reply_times, watching
 from tests.bench.contestants import CONNECTIONS, Contestant, Ours, Theirs
 from tests.bench.far import DELAY_SECONDS, Far
 from tests.bench.figures import Figure, Side
@@ -166,6 +166,12 @@ def first(setting: Setting, figure: Figure) -> None:
     figure.ours.append(first_delivery.seconds())
 
 
+def watch(setting: Setting, recording: Figure, clear: Figure, encrypted: Figure) -> None:
+    recording.ours.append(watching.recording_ms())
+    clear.ours.append(watching.share_of_a_core(tls=False))
+    encrypted.ours.append(watching.share_of_a_core(tls=True))
+
+
 def all_legs() -> list[Leg]:
     """In the order of the table."""
     delay = f"{1000 * DELAY_SECONDS:.0f} ms each way"
@@ -229,4 +235,14 @@ def all_legs() -> list[Leg]:
         ),
         Leg("idle", (Figure("memory, 2,000 idle connections more", "MB", below=100),), idle, is_steady=True),
         Leg("first", (Figure("first answer to first delivery", "s", below=FIRST_DELIVERY_SECONDS),), first),
+        Leg(
+            "watch",
+            (
+                Figure("a look put on record", "ms", below=1),
+                Figure("1,000 primaries looked at every 30 s", "% of a core", below=20),
+                Figure("the same, each under TLS", "% of a core", below=20),
+            ),
+            watch,
+            is_steady=True,
+        ),
     ]

@@ -277,3 +277,28 @@ def test_every_future_is_answered_when_others_submit_while_it_closes(queue: Queu
 
     assert len(answered) == 800
     assert queue.list(Filter()).exception(timeout=10) is not None
+
+
+def test_who_wants_no_future_is_called_back_once_it_is_committed(queue: Queue) -> None:
+    heard: list[tuple[BaseException | None, list[str]]] = []
+    done = threading.Event()
+
+    def then(error: BaseException | None) -> None:
+        heard.append((error, listed(queue)))
+        done.set()
+
+    given = envelope()._replace(id=queue.new_id())
+    queue.accept_then([given], BytesContent(LETTER), then)
+
+    assert done.wait(30)
+    assert heard == [(None, [given.id])]
+
+
+def test_who_wants_no_future_is_called_back_with_what_went_wrong(queue: Queue) -> None:
+    heard: list[BaseException | None] = []
+    given = envelope()._replace(id=queue.new_id(), forward_paths=())
+
+    queue.accept_then([given], BytesContent(LETTER), heard.append)
+    queue.ping().result()
+
+    assert [type(error) for error in heard] == [QueueError]

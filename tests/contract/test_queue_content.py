@@ -14,8 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from mxqueue import BytesContent, Damaged, NoSuchMessage, Queue, Spool
-from mxqueue.contents import PREFETCH_OCTETS
-from mxqueue.model import CHUNK_SIZE
+from mxqueue.model import CHUNK_SIZE, PREFETCH_OCTETS
 from tests.fakes.mail import DELIVERED, FAILED, HELD, accept, claim_one, content, envelope, settle
 
 SIZES = [0, 1, PREFETCH_OCTETS, PREFETCH_OCTETS + 1, CHUNK_SIZE, CHUNK_SIZE + 1, 5_000_000]

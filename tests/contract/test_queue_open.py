@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -215,7 +217,7 @@ def run_as_nobody(code: str, *arguments: str) -> str:
 
 
 IMPORTS = (
-    "import sys\nfrom mxqueue import Queue, QueueError\nfrom mxqueue.engine import sqlite_module\nsqlite_module()\n"
+    "import sys\nfrom mxqueue import Queue, QueueError\nfrom mxqueue.sqlite import sqlite_module\nsqlite_module()\n"
 )
 OPEN = """
 try:
@@ -225,18 +227,73 @@ except QueueError as error:
 """
 
 
-def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        directory.chmod(0o755)
-    tmp_path.chmod(0o555)
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that anybody may come as far as: pytest closes its own, whenever it is started."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield path
 
-    told = run_as_nobody(OPEN, str(tmp_path / "queue.db"))
 
-    tmp_path.chmod(0o755)
+def test_a_directory_that_cannot_be_written_is_named(public: Path) -> None:
+    public.chmod(0o555)
+
+    told = run_as_nobody(OPEN, str(public / "queue.db"))
+
+    public.chmod(0o755)
     assert told == (
-        f"QueueUnavailable | {tmp_path}/queue.db.lock: Permission denied | "
-        f"Make {tmp_path} a directory that the service's user can write.\n"
+        f"QueueUnavailable | {public}/queue.db.lock: Permission denied | "
+        f"Make {public} a directory that the service's user can write.\n"
     )
+
+
+READ = OPEN.replace(", exclusive=True", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "directory_mode", "mode", "what"),
+    [
+        (READ, 0o755, 0o600, "read and write {0}/queue.db"),
+        (READ, 0o755, 0o644, "read and write {0}/queue.db"),
+        (READ, 0o755, 0o666, "make files in {0}"),
+        (READ, 0o700, 0o666, "enter {0}"),
+        (OPEN, 0o755, 0o600, "read and write {0}/queue.db.lock"),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_who_may_not_use_the_queues_files_is_named_and_whose_they_are(
+    public: Path, code: str, directory_mode: int, mode: int, what: str
+) -> None:
+    database = public / "home" / "queue.db"
+    database.parent.mkdir()
+    Queue.open(f"sqlite:///{database}", node="mx2", exclusive=True).close()
+    for path in database.parent.iterdir():
+        path.chmod(mode)
+    database.parent.chmod(directory_mode)
+    assert run_as_nobody(code, str(database)) == (
+        f"NotPermitted | nobody may not {what.format(database.parent)} | "
+        "It belongs to root: run this as root (runuser -u root -- …).\n"
+    )
+
+
+CLOSED = """
+import os, pathlib
+from mxqueue import permission
+os.chmod(sys.argv[1], 0)
+try:
+    permission.demand(pathlib.Path(sys.argv[1]))
+except QueueError as error:
+    print(error.advice)
+"""
+
+
+def test_a_file_that_is_ours_and_closed_even_to_us_wants_another_mode(public: Path) -> None:
+    database = public / "queue.db"
+    database.write_bytes(b"")
+    if os.geteuid() == 0:
+        os.chown(database, 65534, -1)
+    assert run_as_nobody(CLOSED, str(database)) == f"Its mode is 0000: chmod u+rwX {database}.\n"
 
 
 def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from mxqueue import BytesContent, Filter, Queue, QueueError, QueueFull, QueueUnavailable, StorageFailed
-from mxqueue.engine import BUSY_TIMEOUT_SECONDS
+from mxqueue.sqlite import BUSY_TIMEOUT_SECONDS
 from tests.fakes.mail import accept, content, envelope
 
 HOLD_LOCK = """
 import sys
-from mxqueue.engine import sqlite_module
+from mxqueue.sqlite import sqlite_module
 connection = sqlite_module().connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)

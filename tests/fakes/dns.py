@@ -97,8 +97,8 @@ class _Udp(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def resolver_for(server: NameServer) -> AsyncIterator[dns.asyncresolver.Resolver]:
-    """A resolver that knows this server and no other."""
+async def serving(server: NameServer) -> AsyncIterator[int]:
+    """The port of 127.0.0.1 on which it answers."""
 
     async def by_tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         [length] = struct.unpack("!H", await reader.readexactly(2))
@@ -113,14 +113,21 @@ async def resolver_for(server: NameServer) -> AsyncIterator[dns.asyncresolver.Re
     udp, _ = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: _Udp(server), local_addr=("127.0.0.1", port)
     )
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers = ["127.0.0.1"]
-    resolver.port = port
-    resolver.timeout = 0.5
-    resolver.lifetime = 2.0
     try:
-        yield resolver
+        yield port
     finally:
         udp.close()
         listening.close()
         await listening.wait_closed()
+
+
+@asynccontextmanager
+async def resolver_for(server: NameServer) -> AsyncIterator[dns.asyncresolver.Resolver]:
+    """A resolver that knows this server and no other."""
+    async with serving(server) as port:
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        resolver.nameservers = ["127.0.0.1"]
+        resolver.port = port
+        resolver.timeout = 0.5
+        resolver.lifetime = 2.0
+        yield resolver

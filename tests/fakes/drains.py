@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fallback_mx.redelivery import Connect, Courier, Drain, DrainSettings, Reporter
+from fallback_mx.delivering.words import Way
+from fallback_mx.redelivery import Connect, Courier, Drain, DrainSettings, Elsewhere, Reporter, Taken
 from fallback_mx.rules.health import Observation
 from fallback_mx.smtp.dial import DialSettings, connect
 from fallback_mx.smtp.route import NextHop
@@ -38,8 +39,9 @@ class RecordedEvents:
     def named(self, name: str) -> list[dict[str, Any]]:
         return [details for told, details in self.told if told == name]
 
-    def delivered(self, message: Message, recipient: Recipient, reply: str) -> None:
-        self.told.append(("delivered", {"id": message.id, "to": recipient.forward_path, "reply": reply}))
+    def delivered(self, taken: Sequence[Taken]) -> None:
+        for message, recipient, reply in taken:
+            self.told.append(("delivered", {"id": message.id, "to": recipient.forward_path, "reply": reply}))
 
     def deferred(
         self,
@@ -120,6 +122,7 @@ class Rig:
         connect: Connect | None = None,
         timeouts: Timeouts = SHORT,
         reporter: Reporter | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> Drain:
         return Drain(
             "main",
@@ -133,7 +136,13 @@ class Rig:
             clock=self.clock,
             chance=lambda: 0.5,
             reporter=reporter,
+            elsewhere=elsewhere,
+            way=self._way,
         )
+
+    async def _way(self) -> Way:
+        dial = DialSettings("mx2.test", tls=TlsPolicy.NONE, timeouts=SHORT)
+        return Way((NextHop("127.0.0.1", self.sink.port),), dial)
 
     @asynccontextmanager
     async def running(self, settings: DrainSettings = SETTINGS, **options: Any) -> AsyncIterator[Drain]:

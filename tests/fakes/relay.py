@@ -31,7 +31,7 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from fallback_mx.cli.opening import migrations
-from mxqueue import LedgerRow, views
+from mxqueue import LedgerRow, past, views
 from mxqueue.engine import make_engine
 from mxqueue.schema import ledger
 from tests.fakes.nursery import Child, Nursery
@@ -76,6 +76,8 @@ class Relay:
         *primaries: Mapping[str, object],
         server: Mapping[str, object] | None = None,
         storage: Mapping[str, object] | None = None,
+        http: Mapping[str, object] | None = None,
+        monitor: Mapping[str, object] | None = None,
         database_directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
         from_scratch: bool = False,
@@ -91,7 +93,8 @@ class Relay:
         tables: list[tuple[str, Mapping[str, object]]] = [
             ("[server]", {"hostname": "relay.example.net", "listen": [f"127.0.0.1:{self.port}"], **(server or {})}),
             ("[storage]", {"url": self.url, **(storage or {})}),
-            ("[http]", {"listen": f"127.0.0.1:{self.http_port}"}),
+            ("[http]", {"listen": f"127.0.0.1:{self.http_port}", **(http or {})}),
+            ("[monitor]", monitor or {}),
             *(("[[primary]]", table) for table in primaries),
         ]
         self.config_file.write_text("\n".join(_table(header, values) for header, values in tables))
@@ -191,7 +194,7 @@ class Relay:
         try:
             with engine.connect() as connection:
                 ids = connection.scalars(select(ledger.c.message_id).distinct().order_by(ledger.c.message_id)).all()
-                return [row for each in ids for row in views.ledger_rows(connection, each)]
+                return [row for each in ids for row in past.ledger_rows(connection, each)]
         finally:
             engine.dispose()
 

@@ -29,12 +29,13 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._seconds = 0.0
-        super().__init__(_JumpingSelector(self._pass))
+        super().__init__(_JumpingSelector(self.pass_by))
 
     def time(self) -> float:
         return self._seconds
 
-    def _pass(self, seconds: float) -> None:
+    def pass_by(self, seconds: float) -> None:
+        """So much time goes by."""
         self._seconds += seconds
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fallback_mx.outages.schema import MIGRATIONS
 from mxqueue import Queue
-from mxqueue.engine import sqlite_module
 from mxqueue.migrate import QUEUE
+from mxqueue.sqlite import sqlite_module
 from tests.fakes.client import Client, send
 from tests.fakes.disk import Disk
 from tests.fakes.mail import accept

@@ -68,7 +68,7 @@ class _Primary:
             assert held <= MAX_LINE_OCTETS + MAX_REPLY_OCTETS, f"{held} octets are held"
         assert self._transport.is_aborted is (self.broken is not None)
         for reply, step in zip(self.heard, self._steps, strict=False):
-            assert reply.code == 421 or str(reply.code)[0] in step.first_digits, f"{reply} to {step}"
+            assert reply.code == 421 or reply.code // 100 in step.first_digits, f"{reply} to {step}"
             assert len(reply.text) <= MAX_TEXT
             assert reply.text.isprintable(), f"{reply.text!r}"
             reply.text.encode()

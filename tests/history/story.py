@@ -18,7 +18,7 @@ from pathlib import Path
 from mxqueue import Queue
 from mxqueue.errors import QueueError
 from mxqueue.model import Filter
-from mxqueue.views import ledger_rows
+from mxqueue.past import ledger_rows
 from tests.fakes.relay import Relay, family, primary
 from tests.fakes.supervisor import Supervisor
 from tests.history.primary import Primary, WrittenDown

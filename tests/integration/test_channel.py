@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import socket
 import tempfile
 from typing import Any
@@ -12,7 +13,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fallback_mx.accepting.channel import Channel
+from fallback_mx.workers.channel import Channel
 
 # The size of each frame's octets, and whether a descriptor comes with it. A socket takes about 200 kB at once.
 frames = st.lists(
@@ -97,3 +98,32 @@ def test_what_is_sent_just_before_the_finish_arrives() -> None:
         return arrived
 
     assert uvloop.run(story()) == ["last words"]
+
+
+def test_buffers_arrive_as_octets_in_the_frame_that_they_were_sent_in() -> None:
+    sizes = [0, 1, 700_000, 300, 0]
+
+    async def story() -> list[Any]:
+        first, second = socket.socketpair()
+        arrived: list[Any] = []
+        everything = asyncio.Event()
+
+        def on_frame(value: Any, _: int | None) -> None:
+            arrived.append(value)
+            if len(arrived) == len(sizes):
+                everything.set()
+
+        sender = Channel(first, lambda *_: None, lambda: None)
+        receiver = Channel(second, on_frame, lambda: None)
+        for number, size in enumerate(sizes):
+            octets = pickle.PickleBuffer(b"%d" % number * size)
+            sender.send((number, octets, "between", pickle.PickleBuffer(b"last")))
+        async with asyncio.timeout(30):
+            await everything.wait()
+        sender.close()
+        receiver.close()
+        return arrived
+
+    assert uvloop.run(story()) == [
+        (number, b"%d" % number * size, "between", b"last") for number, size in enumerate(sizes)
+    ]

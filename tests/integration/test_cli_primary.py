@@ -15,6 +15,7 @@ import trustme
 from fallback_mx.smtp.sink import Sink
 from tests.fakes.operator import Operator
 from tests.fakes.primary import FakePrimary
+from tests.fakes.raw_server import closed_port
 
 SLACK = timedelta(minutes=1)
 
@@ -158,6 +159,25 @@ def test_a_probe_of_a_primary_that_refuses_shows_how_far_it_came_and_is_code_1(o
     assert (result.exit_code, seen["good"], seen["phase"]) == (1, False, "ehlo")
     assert seen["steps"][-1]["said"] == "554 5.7.1 Not you"
     assert "554 5.7.1 Not you" in result.stderr
+
+
+def test_a_probe_goes_as_deep_as_it_is_told_and_knocks_at_the_other_ports(
+    operator: Operator, primary: FakePrimary
+) -> None:
+    point_at(operator, primary.port, probe="transaction")
+    with socket.create_server(("127.0.0.1", 0)) as server, closed_port() as closed:
+        other = server.getsockname()[1]
+        text = operator.config.read_text()
+        lines = f'name = "main"\ndown_ports = [{other}]\nalert_ports = ["127.0.0.1:{closed}"]'
+        operator.config.write_text(text.replace('name = "main"', lines, 1))
+        (seen,) = operator.json("primary", "probe", "main")
+    assert (seen["good"], seen["phase"]) == (True, "rcpt")
+    assert [step["phase"] for step in seen["steps"]] == ["connect", "banner", "ehlo", "mail", "rcpt"]
+    assert b"RCPT TO:<postmaster@example.org>" in primary.sink.commands
+    assert [(port["port"], port["good"]) for port in seen["ports"]] == [
+        (str(other), True),
+        (f"127.0.0.1:{closed}", False),
+    ]
 
 
 def test_a_probe_of_a_port_where_nobody_listens_says_so(operator: Operator) -> None:

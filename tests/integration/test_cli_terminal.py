@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from fallback_mx.cli.exits import report
-from mxqueue import BytesContent, Envelope
+from mxqueue import BytesContent, Envelope, Outcome, RecipientState, Settlement
+from mxqueue.model import utc_now
 from tests.fakes.operator import Operator
 
 COLUMNS = 200
@@ -29,9 +31,9 @@ def operator(tmp_path: Path) -> Operator:
 
 
 @contextlib.contextmanager
-def _terminal() -> Iterator[tuple[int, int]]:
+def _terminal(columns: int) -> Iterator[tuple[int, int]]:
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     try:
         yield ours, theirs
     finally:
@@ -42,11 +44,13 @@ def _terminal() -> Iterator[tuple[int, int]]:
 FROM_OUTSIDE = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 
 
-def _on_terminal(operator: Operator, *words: str, answer: str = "", **env: str) -> tuple[int, str]:
+def _on_terminal(
+    operator: Operator, *words: str, answer: str = "", columns: int = COLUMNS, **env: str
+) -> tuple[int, str]:
     """Run a command with a terminal on all three streams; its exit code and what came out."""
     variables = {name: value for name, value in os.environ.items() if name not in FROM_OUTSIDE}
     variables |= {"TERM": "xterm-256color", "FALLBACK_MX_CONFIG": str(operator.config)} | env
-    with _terminal() as (ours, theirs):
+    with _terminal(columns) as (ours, theirs):
         command = [sys.executable, "-m", "fallback_mx", *words]
         process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
         os.close(theirs)
@@ -68,6 +72,63 @@ def test_a_table_on_a_terminal_has_whole_ids_and_colour(operator: Operator) -> N
     assert "\t" not in output
     assert queue_id in output
     assert "\x1b[33mheld" in output
+
+
+BOLD_OR_COLOURED = re.compile(r"\x1b\[[0-9;]*m")
+LONG_REPLY = "451 4.7.1 <bob.longname@example.org>: Recipient address rejected: try again in five minutes, please"
+
+
+def _full_house(operator: Operator) -> str:
+    """A message with much to tell, and a record of the primaries."""
+    queue_id = operator.accept("bob.longname@example.org", sender="alice.with.a.long.name@mail.example.com")
+    queue = operator.open()
+    (claim,) = queue.claim("main", "test").result()
+    later = Outcome(RecipientState.PENDING, LONG_REPLY, not_before=utc_now() + timedelta(hours=1))
+    queue.settle([Settlement(claim, {0: later})]).result()
+    queue.close()
+    return queue_id
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("queue", "list"),
+        ("queue", "show", "ID"),
+        ("queue", "count"),
+        ("queue", "shape"),
+        ("status",),
+        ("primary", "list"),
+        ("outage", "list"),
+        ("recipients", "list", "--lists"),
+    ],
+)
+def test_no_line_is_wider_than_the_terminal_and_no_id_or_time_is_broken(
+    operator: Operator, words: tuple[str, ...], columns: int
+) -> None:
+    queue_id = _full_house(operator)
+    words = tuple(queue_id if word == "ID" else word for word in words)
+    code, output = _on_terminal(operator, *words, columns=columns)
+    assert code == 0
+    output = BOLD_OR_COLOURED.sub("", output)
+    # Sentences, and the ledger's, go on where the terminal breaks them.
+    table = [line for line in output.splitlines() if not line.startswith(("the service", "From ", "No outage", "20"))]
+    assert max(map(len, table)) <= columns
+    if words[:2] == ("queue", "list"):
+        assert f"{queue_id}  20" in output
+        assert "".join(LONG_REPLY.split()) in "".join(output.split())
+
+
+def test_at_80_columns_what_does_not_fit_stands_below_its_row(operator: Operator) -> None:
+    queue_id = _full_house(operator)
+    _, output = _on_terminal(operator, "queue", "list", columns=80)
+    heading, row, *below = BOLD_OR_COLOURED.sub("", output).splitlines()
+    assert heading.split() == ["ID", "ARRIVED", "SIZE", "PRIMARY", "STATE"]
+    assert row.split()[0] == queue_id
+    assert row.split()[-1] == "pending"
+    assert below[:2] == ["    from: alice.with.a.long.name@mail.example.com", "    to: bob.longname@example.org"]
+    assert below[2].startswith("    last reply: 451 4.7.1 <bob.longname@example.org>: ")
+    assert below[3].startswith("    ")
 
 
 def test_no_color_is_honoured(operator: Operator) -> None:
@@ -150,7 +211,7 @@ def test_a_long_list_on_a_terminal_stops_after_200_and_says_so(operator: Operato
 def test_a_status_on_a_terminal_begins_with_the_sentence(operator: Operator) -> None:
     operator.accept(age=timedelta(minutes=13))
     _, output = _on_terminal(operator, "status", NO_COLOR="1")
-    assert output.startswith("the service is not watching its primaries; 1 message is safe; oldest 13 min.")
+    assert output.startswith("the service is not running; 1 message is safe; oldest 13 min.")
 
 
 def test_a_reader_that_has_enough_is_no_error_to_talk_about(operator: Operator) -> None:

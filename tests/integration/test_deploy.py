@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from fallback_mx.config import SECTIONS, Config, Endpoint, load
+from fallback_mx.rules.health import State
+from fallback_mx.rules.watching import PortState, Watching
 from fallback_mx.web.metrics import Figures, Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -25,11 +27,13 @@ EXAMPLES = {
     ("[server]", "hostname"),
     ("[server]", "tls_certificate"),
     ("[server]", "tls_key"),
+    ("[http]", "status_tokens_file"),
     ("[[primary]]", "name"),
     ("[[primary]]", "domains"),
     ("[[primary]]", "host"),
     ("[[primary]]", "port"),
     ("[[primary]]", "hosts"),
+    ("[[primary]]", "probe_recipient"),
     ("[[primary]]", "tls_ca_file"),
     ("[[primary]]", "tls_name"),
     ("[[primary]]", "username"),
@@ -42,6 +46,15 @@ EXAMPLES = {
     ("[[primary]]", "recipients_ldap_user"),
     ("[[primary]]", "recipients_ldap_password_file"),
     ("[[primary]]", "etrn_from"),
+    ("[[primary]]", "customer"),
+    ("[[primary]]", "region"),
+    ("[invoice]", "storage_of"),
+    ("[[product]]", "name"),
+    ("[[product]]", "price"),
+    ("[[customer]]", "name"),
+    ("[[customer]]", "account"),
+    ("[[customer]]", "contacts"),
+    ("[[customer]]", "country"),
 }
 KEYS = [(section.heading, key) for section in SECTIONS for key in section.keys]
 
@@ -51,8 +64,8 @@ def documented() -> dict[tuple[str, str], object]:
     values: dict[tuple[str, str], object] = {}
     heading = ""
     for line in MANUAL.read_text(encoding="utf-8").splitlines():
-        if re.fullmatch(r"\[+\w+\]+", line):
-            heading = line
+        if table := re.fullmatch(r"(?:# )?(\[+\w+\]+)", line):
+            heading = table[1]
         elif match := re.fullmatch(r"(?:# )?([a-z_]+) = (.+)", line):
             values[heading, match[1]] = tomllib.loads(f"value = {match[2]}")["value"]
     return values
@@ -61,9 +74,11 @@ def documented() -> dict[tuple[str, str], object]:
 def defaults() -> dict[tuple[str, str], object]:
     """Every setting of a configuration that leaves out all it may, spelled as in a file."""
     primary = {"name": "main", "domains": ["example.org"]}
-    shown = Config.model_validate({"primary": [primary]}).shown()
-    tables = {f"[{name}]": shown[name] for name in ("server", "storage", "http", "bounces")}
-    tables["[[primary]]"] = shown["primary"][0]
+    product = {"name": "mail", "price": "4.50"}
+    whole = {"primary": [primary], "customer": [{"name": "Example"}], "product": [product]}
+    shown = Config.model_validate(whole).shown()
+    tables = {f"[{name}]": shown[name] for name in ("server", "storage", "http", "bounces", "monitor", "invoice")}
+    tables |= {f"[[{name}]]": shown[name][0] for name in ("primary", "customer", "product")}
     return {(heading, key): value for heading, table in tables.items() for key, value in table.items()}
 
 
@@ -143,7 +158,8 @@ def test_systemd_accepts_the_unit(tmp_path):
 
 
 def test_every_metric_in_the_alert_rules_is_exported():
-    figures = Figures(datetime.now(UTC), {"main": "up"}, [])
+    watching = Watching((("ehlo", 0.1),), datetime.now(UTC), ports=(PortState("993", State.UP),))
+    figures = Figures(datetime.now(UTC), {"main": "up"}, [], watched={"main": watching})
     exported = set(re.findall(r"(?m)^(fallback_mx_\w+)", Metrics("0", ["main"]).render(figures).decode()))
     asked_for = set(re.findall(r"fallback_mx_\w+", ALERTS.read_text(encoding="utf-8")))
     assert asked_for - exported == set()

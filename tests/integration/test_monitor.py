@@ -5,9 +5,8 @@ a real probe and a real queue.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ import pytest
 from fallback_mx.monitor import LAST_WRITE_SECONDS, Monitor, MonitorSettings
 from fallback_mx.outages.log import OutageLog
 from fallback_mx.outages.schema import MIGRATIONS
-from fallback_mx.outages.spans import Span
-from fallback_mx.rules.health import Health, Observation, State
+from fallback_mx.rules.health import Observation, State
 from fallback_mx.sla.intervals import Interval
 from fallback_mx.smtp.dial import DialSettings, open_first
 from fallback_mx.smtp.probe import probe
@@ -26,92 +24,8 @@ from fallback_mx.smtp.steps import Timeouts
 from fallback_mx.smtp.tls_policy import TlsPolicy
 from mxqueue import Queue
 from mxqueue.migrate import QUEUE
-from tests.fakes import virtual_time
 from tests.fakes.direct_database import DirectDatabase
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SETTINGS = MonitorSettings(timedelta(seconds=10), rise=2, fall=3)
-
-
-class World:
-    """A primary that can go away, a wall clock that can be set, and everything the monitor does to either."""
-
-    def __init__(self, database: DirectDatabase) -> None:
-        self.database = database
-        self.log = OutageLog(database.submit, database.read, "mx2")
-        self.is_up = True
-        self.cannot_probe = False
-        self.probe_seconds = 0.0
-        self.clock_set_by = timedelta(0)
-        self.probed_at: list[float] = []
-        self.at_once = 0
-        self.most_at_once = 0
-        self.changes: list[tuple[float, State, State]] = []
-        self.spans_when_told: list[Span | None] = []
-        self.troubles: list[str | None] = []
-        self.monitor: Monitor | None = None
-
-    def clock(self) -> datetime:
-        return NOON + timedelta(seconds=self._seconds()) + self.clock_set_by
-
-    @contextlib.asynccontextmanager
-    async def watching(self, settings: MonitorSettings = SETTINGS) -> AsyncIterator[Monitor]:
-        """A monitor that runs until the end of the block."""
-        self.monitor = Monitor("main", settings, self.probe, self.log, self.changed, self.troubled, clock=self.clock)
-        running = asyncio.create_task(self.monitor.run())
-        try:
-            yield self.monitor
-            assert not running.done(), running
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
-
-    async def until(self, second: float) -> None:
-        await asyncio.sleep(second - self._seconds())
-
-    def seen(self, good: bool) -> Observation:
-        return Observation(good, self.clock(), "delivery", "")
-
-    def spans(self) -> list[Span]:
-        return self.log.list_spans(blips=True).result()
-
-    def watches(self) -> list[tuple[float, float]]:
-        always = Interval(NOON - timedelta(days=9), NOON + timedelta(days=9))
-        return [
-            (second(each.started_at), second(each.ended_at)) for each in self.log.list_watches("main", always).result()
-        ]
-
-    async def probe(self) -> Observation:
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        self.probed_at.append(self._seconds())
-        began, good = self.clock(), self.is_up
-        try:
-            if self.cannot_probe:
-                raise OSError("too many open files")
-            await asyncio.sleep(self.probe_seconds)
-        finally:
-            self.at_once -= 1
-        return Observation(good, began, "ehlo", "250 hi" if good else "no", self.probe_seconds)
-
-    def changed(self, name: str, before: Health, after: Health) -> None:
-        assert name == "main"
-        assert self.monitor is not None
-        self.changes.append((self._seconds(), before.state, after.state))
-        self.spans_when_told.append(self.monitor.span)
-
-    def troubled(self, name: str, error: Exception | None) -> None:
-        assert name == "main"
-        self.troubles.append(None if error is None else str(error))
-
-    @staticmethod
-    def _seconds() -> float:
-        return asyncio.get_running_loop().time()
-
-
-def second(moment: datetime | None) -> float:
-    assert moment is not None
-    return (moment - NOON).total_seconds()
+from tests.fakes.watched import NOON, SETTINGS, World, play, second
 
 
 @pytest.fixture
@@ -119,14 +33,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     database = DirectDatabase(tmp_path / "record.db", MIGRATIONS)
     yield World(database)
     database.close()
-
-
-def play(story: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(100_000):
-            await story()
-
-    virtual_time.run(main())
 
 
 # Deciding -------------------------------------------------------------------------------------------------------
@@ -673,7 +579,7 @@ def test_after_a_clock_that_ran_ahead_the_record_goes_on_at_the_true_time(world:
             world.clock_set_by = timedelta(0)
             await world.until(35)
         async with world.watching():
-            await world.until(55)
+            await world.until(50)
 
     play(story)
     assert world.watches() == [(20, 45), (604_800, 604_810)]

@@ -11,11 +11,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
 from fallback_mx.outages import schema
+from fallback_mx.outages.gaps import Cause, Gap, Unknown, gap
 from fallback_mx.outages.log import Latest, OutageLog
-from fallback_mx.outages.spans import Span, Watch
+from fallback_mx.outages.spans import Kind, Span, Watch
 from fallback_mx.sla.intervals import Interval
 from mxqueue import Queue, QueueError
-from mxqueue.migrate import QUEUE
+from mxqueue.engine import make_engine
+from mxqueue.migrate import QUEUE, run_scripts, upgrade
 from tests.fakes.tables import lay
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -90,6 +92,38 @@ def test_the_migrations_make_the_tables_of_the_schema(queue: Queue) -> None:
 def test_the_columns_are_the_fields_of_the_values() -> None:
     assert {column.name for column in schema.outage.columns} == {field.name for field in fields(Span)}
     assert {column.name for column in schema.watch.columns} == {field.name for field in fields(Watch)}
+    assert {column.name for column in schema.gap.columns} == {field.name for field in fields(Gap)}
+
+
+FIRST_RECORD = [
+    'INSERT INTO outage (id, "primary", node, started_at, cause_phase, cause_detail, confirmed_at, ended_at,'
+    " end_detail)"
+    " VALUES ('A', 'main', 'mx2', 60000000, 'connect', 'refused', 61000000, 90000000, '250 hi'),"
+    " ('B', 'main', 'mx2', 120000000, 'banner', '421 busy', NULL, NULL, '')",
+    "INSERT INTO watch (id, \"primary\", node, started_at, ended_at) VALUES ('W', 'main', 'mx2', 0, 130000000)",
+]
+
+
+def test_a_record_of_the_first_version_is_migrated_and_goes_on(url: str, tmp_path: Path) -> None:
+    if url.startswith("sqlite"):
+        (tmp_path / "old.db").touch()
+        url = f"sqlite:///{tmp_path}/old.db"
+    engine = make_engine(url, writes=True)
+    with engine.begin() as connection:
+        run_scripts(connection, schema.MIGRATIONS, "0001")
+        for statement in FIRST_RECORD:
+            connection.exec_driver_sql(statement)
+    assert upgrade(engine, schema.MIGRATIONS)
+    engine.dispose()
+
+    queue = Queue.open(url, node="mx2", exclusive=True, migrations=(QUEUE, schema.MIGRATIONS))
+    log = OutageLog(queue.writer.submit, queue.read, "mx2")
+    ended, going_on = log.list_spans("main").result()
+    assert (ended.kind, ended.cause_detail, ended.end_detail, ended.failures) == (Kind.OUTAGE, "refused", "250 hi", 1)
+    assert log.latest("main", NOON).result().span == going_on
+    log.write([replace(going_on, confirmed_at=at(0), ended_at=at(1))], [watch("W2", 0, 5)]).result()
+    assert [each.ended_at for each in log.list_spans().result()] == [ended.ended_at, at(1)]
+    queue.close()
 
 
 # Writing --------------------------------------------------------------------------------------------------------
@@ -120,6 +154,21 @@ def test_writing_a_watch_again_replaces_it(log: OutageLog) -> None:
     assert log.list_watches("main", Interval(at(0), at(60))).result() == [watch("A", 0, 6)]
 
 
+def test_a_gap_comes_back_as_it_was_written_and_again_in_its_place(log: OutageLog) -> None:
+    for end in (5, 9):
+        written = gap("G", "main", "mx2", Interval(at(0), at(end)), Cause.CUT_OFF, "no control answers")
+        log.write([], [], [written]).result()
+    assert log.unknown("main", Interval(at(0), at(60))).result() == (
+        Unknown(Interval(at(0), at(9)), Cause.CUT_OFF, "no control answers"),
+        Unknown(Interval(at(9), at(60))),
+    )
+
+
+def test_gaps_of_other_primaries_say_nothing_of_this_one(log: OutageLog) -> None:
+    log.write([], [], [gap("G", "other", "mx2", Interval(at(0), at(60)), Cause.OFF)]).result()
+    assert log.unknown("main", Interval(at(0), at(60))).result() == (Unknown(Interval(at(0), at(60))),)
+
+
 def test_a_write_is_all_or_nothing(log: OutageLog) -> None:
     log.write([span("A", 1)], []).result()
     with pytest.raises(QueueError):
@@ -133,6 +182,17 @@ def test_a_primary_has_one_open_outage_a_node(log: OutageLog, queue: Queue) -> N
     other_node(queue, "mx3").write([span("C", 1, node="mx3")], []).result()
     with pytest.raises(QueueError, match=r"(?i)unique"):
         log.write([span("D", 2)], []).result()
+
+
+def test_an_outage_slow_time_and_closed_ports_may_go_on_side_by_side(log: OutageLog) -> None:
+    slow = replace(span("B", 1), kind=Kind.SLOW)
+    ports = [replace(span(each, 1), kind=Kind.PORT, subject=each) for each in ("443", "993")]
+    log.write([span("A", 1), slow, *ports], []).result()
+    latest = log.latest("main", at(10)).result()
+    assert latest.span == span("A", 1)
+    assert {each.id for each in latest.beside} == {"B", "443", "993"}
+    with pytest.raises(QueueError, match=r"(?i)unique"):
+        log.write([replace(span("C", 2), kind=Kind.PORT, subject="993")], []).result()
 
 
 def test_an_outage_that_ends_makes_room_for_the_next_in_one_write(log: OutageLog) -> None:
@@ -172,6 +232,21 @@ def test_blips_are_listed_only_when_asked_for(log: OutageLog) -> None:
     log.write([span("A", 1, 2, confirmed=False), span("B", 3, confirmed=False)], []).result()
     assert [each.id for each in log.list_spans().result()] == ["B"]
     assert [each.id for each in log.list_spans(blips=True).result()] == ["A", "B"]
+
+
+def test_slow_time_and_closed_ports_are_listed_only_when_asked_for(log: OutageLog) -> None:
+    slow, port = replace(span("B", 2, 9), kind=Kind.SLOW), replace(span("C", 3, 9), kind=Kind.PORT, subject="993")
+    log.write([span("A", 1, 9), slow, port], []).result()
+    assert log.list_spans().result() == [span("A", 1, 9)]
+    assert log.list_spans(kinds=(Kind.SLOW, Kind.PORT)).result() == [slow, port]
+
+
+def test_a_span_is_found_by_the_beginning_of_its_id(log: OutageLog) -> None:
+    log.write([span("AB1", 1, 9), replace(span("AB2", 2, 9), kind=Kind.SLOW), span("A_3", 3, 9)], []).result()
+    assert [each.id for each in log.find("AB1").result()] == ["AB1"]
+    assert [each.id for each in log.find("AB").result()] == ["AB1", "AB2"]
+    assert [each.id for each in log.find("A_").result()] == ["A_3"]
+    assert log.find("X").result() == []
 
 
 def test_watches_that_touch_a_period_are_listed(log: OutageLog) -> None:
@@ -232,6 +307,12 @@ def test_two_hours_without_a_monitor_in_an_outage_are_unknown_and_the_outage_is_
 
 def test_blips_and_other_primaries_leave_the_uptime_alone(log: OutageLog) -> None:
     log.write([span("A", 10, 20, confirmed=False), span("B", 10, 20, primary="other")], [watch("W", 0, 60)]).result()
+    assert figures(log) == (60, 0, 0)
+
+
+def test_slow_time_and_closed_ports_leave_the_uptime_alone(log: OutageLog) -> None:
+    slow, port = replace(span("B", 2, 9), kind=Kind.SLOW), replace(span("C", 3), kind=Kind.PORT, subject="993")
+    log.write([slow, port], [watch("W", 0, 60)]).result()
     assert figures(log) == (60, 0, 0)
 
 

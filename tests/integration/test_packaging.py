@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from fallback_mx.cli import manual
+
 ROOT = Path(__file__).parents[2]
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "fallback_mx", "queue")
 
@@ -25,6 +27,7 @@ def wheel(tmp_path_factory) -> Path:
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source / name)
+    manual.write(source / "build" / "man")
     built = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--wheel-dir", str(built), str(source)], check=True, capture_output=True)
@@ -35,7 +38,14 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         top = {name.partition("/")[0] for name in archive.namelist()}
-    assert {name for name in top if not name.endswith(".dist-info")} == {"fallback_mx", "mxqueue"}
+    assert {name for name in top if not name.endswith((".dist-info", ".data"))} == {"fallback_mx", "mxqueue"}
+
+
+def test_the_wheel_brings_the_manual_pages_where_man_looks(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        data = {name.partition(".data/data/")[2] for name in archive.namelist() if ".data/" in name}
+    assert {"share/man/man1/fallback-mx.1", "share/man/man1/fallback-mx-queue-list.1"} <= data
+    assert all(name.startswith("share/man/man1/fallback-mx") for name in data)
 
 
 def test_the_wheel_brings_what_is_not_python_too(wheel):

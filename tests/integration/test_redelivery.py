@@ -19,9 +19,9 @@ from fallback_mx.rules.backoff import Backoff
 from fallback_mx.rules.disposition import NoConnection, OnRefusal
 from fallback_mx.rules.draining import Phase
 from fallback_mx.smtp.sink import Act, Answer, Sink, SinkSession
-from mxqueue.engine import sqlite_module
 from mxqueue.model import Filter, LedgerEvent, Outcome, RecipientState, Settlement
 from mxqueue.schema import chunk
+from mxqueue.sqlite import sqlite_module
 from tests.fakes.clock import START
 from tests.fakes.drains import SETTINGS, Rig, contents, rig, until
 

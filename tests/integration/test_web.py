@@ -9,107 +9,21 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.types import Receive, Scope, Send
 
-from fallback_mx.web.app import UNHURRIED, Check, Pace, make_app
-from fallback_mx.web.metrics import Figures, Metrics
+from fallback_mx.web.app import Check, make_app
+from fallback_mx.web.fresh import Fresh, Pace
+from fallback_mx.web.metrics import Metrics
 from fallback_mx.web.server import HttpListenError, HttpServer
 from mxqueue import QueueUnavailable, RecipientState, RouteCount
+from tests.fakes.face import NOW, Face, House
 
-NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 PENDING, HELD = RecipientState.PENDING, RecipientState.HELD
-
-
-class House:
-    """What a service would show. Each answer can be replaced, by an error too."""
-
-    def __init__(self) -> None:
-        self.checks: Sequence[Check] | Exception = [Check("database", True), Check("listener", True)]
-        self.counts: Sequence[RouteCount] | None = []
-        self.states = {"main": "up"}
-        self.answer: dict[str, Any] | Exception = {"sentence": "main is up."}
-        self.hangs = False
-        self.asked = 0
-
-    async def ready(self) -> Sequence[Check]:
-        self.asked += 1
-        if self.hangs:
-            await asyncio.sleep(3600)
-        if isinstance(self.checks, Exception):
-            raise self.checks
-        return self.checks
-
-    async def figures(self) -> Figures:
-        return Figures(NOW, self.states, self.counts)
-
-    async def status(self) -> dict[str, Any]:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-class Face:
-    """The web face on a port of its own, its event loop in a thread. `furnish` puts a new house behind it."""
-
-    def __init__(self, house: House | None = None, *, pace: Pace = UNHURRIED, patience_seconds: float = 10.0) -> None:
-        self.furnish(house or House(), pace)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self.server = HttpServer(self._serve, "127.0.0.1", 0, patience_seconds)
-
-    def furnish(self, house: House, pace: Pace = UNHURRIED) -> None:
-        self.house = house
-        self.metrics = Metrics("9.9.9", ["main"])
-        failures: list[tuple[str, BaseException]] = []
-        self.failures = failures
-        self._app = make_app(house, self.metrics, lambda part, error: failures.append((part, error)), pace)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-    def __enter__(self) -> Face:
-        self._thread.start()
-        self._call(self.server.start)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._call(self.server.stop)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                self._loop.run_until_complete(task)
-        self._loop.close()
-
-    def _call(self, coroutine: Callable[[], Any]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine(), self._loop).result(30)
-
-    def request(
-        self, path: str, method: str = "GET", headers: dict[str, str] | None = None
-    ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
-        try:
-            connection.request(method, path, headers=headers or {})
-            response = connection.getresponse()
-            return response.status, response.headers, response.read()
-        finally:
-            connection.close()
-
-    def json(self, path: str) -> tuple[int, Any]:
-        status, headers, body = self.request(path)
-        assert headers["Content-Type"] == "application/json"
-        return status, json.loads(body)
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +42,7 @@ def test_the_root_names_every_path_there_is_and_asks_the_service_nothing(face: F
     status, headers, body = face.request("/")
     assert (status, headers["Content-Type"], face.house.asked) == (200, "text/plain; charset=utf-8", 0)
     named = [line.split()[0] for line in body.decode().splitlines() if line.startswith("/")]
-    assert sorted(named) == sorted(PATHS)
+    assert sorted(named) == sorted([*PATHS, *PAGES])
 
 
 def test_livez_answers_without_asking_the_service_anything(face: Face) -> None:
@@ -198,6 +112,25 @@ def test_an_answer_is_asked_for_again_when_it_has_grown_old() -> None:
         assert face.request("/readyz")[0] == 200
         face.house.checks = [Check("database", False)]
         assert face.request("/readyz")[0] == 503
+
+
+def test_an_answer_that_took_long_is_good_for_longer_where_it_may_be() -> None:
+    asked = []
+
+    async def ask() -> int:
+        asked.append(1)
+        await asyncio.sleep(0.05)
+        return len(asked)
+
+    async def both(rest: float, longest_seconds: float = 60.0) -> tuple[int, int]:
+        fresh = Fresh(ask, Pace(fresh_seconds=0.0, rest=rest, longest_seconds=longest_seconds))
+        return await fresh.get(), await fresh.get()
+
+    assert asyncio.run(both(1000.0)) == (1, 1)
+    asked.clear()
+    assert asyncio.run(both(0.0)) == (1, 2)
+    asked.clear()
+    assert asyncio.run(both(1000.0, longest_seconds=0.0)) == (1, 2)
 
 
 def test_status_json_is_what_the_service_says_in_ascii(face: Face) -> None:
@@ -288,6 +221,7 @@ def test_every_metric_has_our_prefix_and_none_its_time_of_creation(face: Face) -
 
 
 PATHS = ["/livez", "/readyz", "/metrics", "/status.json"]
+PAGES = ["/status", "/status/TOKEN", "/feed.atom", "/badge/NAME.svg", "/health"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -315,7 +249,9 @@ def test_every_answer_has_the_security_headers(face: Face, path: str) -> None:
         assert "Server" not in headers
 
 
-@pytest.mark.parametrize("path", ["/livez/", "//livez", "/status", "/metrics/../livez", "/%2e%2e/", "/\x7f%0a"])
+@pytest.mark.parametrize(
+    "path", ["/livez/", "//livez", "/status/", "/static/", "/metrics/../livez", "/%2e%2e/", "/\x7f%0a"]
+)
 def test_an_unknown_path_is_404_and_leads_nowhere(face: Face, path: str) -> None:
     with face.connect() as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

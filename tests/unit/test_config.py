@@ -113,6 +113,7 @@ def _as_toml(shown: dict) -> str:
     lines = []
     for heading, tables in (("[server]", [shown["server"]]), ("[storage]", [shown["storage"]]),
                             ("[http]", [shown["http"]]), ("[bounces]", [shown["bounces"]]),
+                            ("[monitor]", [shown["monitor"]]),
                             ("[[primary]]", shown["primary"])):  # fmt: skip
         for table in tables:
             lines.append(heading)
@@ -282,7 +283,19 @@ HTTP_MISTAKES = [
         'http.listen: "::1:8025" lacks brackets; write an IPv6 address in brackets, for example "[::1]:8025"',
     ),
     ('listen = "0.0.0.0:25"', 'http.listen: "0.0.0.0:25" is in server.listen too; write another port'),
-    ('token_fle = "x"', "http.token_fle: is not a key of [http]; write one of listen, or take it out"),
+    (
+        'token_fle = "x"',
+        "http.token_fle: is not a key of [http]; write one of listen, public_status, show_hosts, status_tokens_file, "
+        "or take it out",
+    ),
+    ('public_status = "no"', 'http.public_status: "no" is neither true nor false; write true or false, without quotes'),
+    ("show_hosts = 1", "http.show_hosts: 1 is neither true nor false; write true or false, without quotes"),
+    ('status_tokens_file = ""', "http.status_tokens_file: is empty; write the path of a file, or take the key out"),
+    (
+        "status_tokens_file = true",
+        "http.status_tokens_file: true is not text; "
+        'write text in double quotes, for example "/etc/ssl/fallback-mx.pem"',
+    ),
 ]
 PRIMARY_MISTAKES = [
     ("interval = 10", 'primary[0].interval: is a number without a unit: 10; '
@@ -293,6 +306,10 @@ PRIMARY_MISTAKES = [
     ("interval = 0.5",
      'primary[0].interval: 0.5 is not text; write text in double quotes, for example "10s"'),
     ('lifetime = "0d"', 'primary[0].lifetime: "0d" is too short; write "1ms" or more'),
+    ('maintenance_notice = 24', 'primary[0].maintenance_notice: is a number without a unit: 24; '
+     'write a duration in quotes, for example "24s"'),
+    ('maintenance_notice = "soon"', 'primary[0].maintenance_notice: "soon" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
     ('recovery_guard = "-5m"', 'primary[0].recovery_guard: "-5m" is not a duration; '
      'write a number and one of ms, s, m, h, d, for example "10s"'),
     ('retain_delivered = "a day"', 'primary[0].retain_delivered: "a day" is not a duration; '
@@ -391,6 +408,77 @@ def test_a_smarthost_is_a_name_and_a_port_and_none_where_it_is_empty(written):
     config = load(written('[bounces]\nsmarthost = "[2001:db8::1]:587"\n' + PRIMARY), environ={})
     assert config.bounces.smarthost == Endpoint("2001:db8::1", 587)
     assert load(written('[bounces]\nsmarthost = ""\n' + PRIMARY), environ={}).bounces.smarthost is None
+
+
+WATCHING_MISTAKES = [
+    ('probe = "deep"', 'probe: "deep" is not known here; '
+     'write "connect", "banner", "ehlo", "starttls" or "transaction"'),
+    ('probe_recipient = "postmaster@example.org"', 'probe_recipient: is set, and probe is "starttls": nobody would be '
+     'asked for; write probe = "transaction", or take it out'),
+    ('probe = "transaction"\nprobe_recipient = "postmaster"', 'probe_recipient: "postmaster" is not a mail address; '
+     'write one such as "postmaster@example.org"'),
+    ('probe = "transaction"\nprobe_recipient = "a@b.test> X:<"', 'probe_recipient: "a@b.test> X:<" is not a mail '
+     'address; write one such as "postmaster@example.org"'),
+    ("down_ports = 993", "down_ports: 993 is not a list; write down_ports = [993]"),
+    ('alert_ports = ["993"]', 'alert_ports[0]: "993" is text; write the port without quotes: 993'),
+    ("alert_ports = [0]", "alert_ports[0]: 0 is a port that there is not; write a port from 1 to 65535"),
+    ('alert_ports = ["webmail.example.org"]', 'alert_ports[0]: "webmail.example.org" is not a host and a port; '
+     'write both, for example "webmail.example.org:443"'),
+    ('alert_ports = ["webmail.example.org:70000"]', 'alert_ports[0]: "webmail.example.org:70000" is a port that there '
+     "is not; write a port from 1 to 65535"),
+    ('alert_ports = ["2001:db8::1:443"]', 'alert_ports[0]: "2001:db8::1:443" is not a host and a port; '
+     'write both, for example "webmail.example.org:443"'),
+    ("alert_ports = [true]", "alert_ports[0]: true is not text; "
+     'write text in double quotes, for example "webmail.example.org:443"'),
+    ("down_ports = [993]\nalert_ports = [443, 993]", 'alert_ports[1]: "993" stands twice; '
+     "write it once, in one of the two lists"),
+    ("slow_after = false", 'slow_after: false is not known here; write "off"'),
+    ("slow_after = 5", 'slow_after: is a number without a unit: 5; write a duration in quotes, for example "5s"'),
+    ('slow_after = "1h"', 'slow_after: "1h" is too long; write "10m" or less'),
+    ('slow_for = "off"', 'slow_for: "off" is not a duration; '
+     'write a number and one of ms, s, m, h, d, for example "10s"'),
+]  # fmt: skip
+MONITOR_MISTAKES = [
+    ('controls = ["192.0.2.1:53"]', "controls: is one alone: if it fails nobody can tell it from our own network; "
+     "write two or more, in different networks"),
+    ('controls = ["192.0.2.1:53", "192.0.2.1:53"]', 'controls[1]: "192.0.2.1:53" stands twice; write it once'),
+    ('controls = ["192.0.2.1", "192.0.2.2:53"]', 'controls[0]: "192.0.2.1" is not a host and a port; '
+     'write both, for example "192.0.2.1:53"'),
+    ('controls = [53, "192.0.2.2:53"]', "controls[0]: 53 is a port alone; "
+     'write an address and a port, for example "192.0.2.1:53"'),
+    ('control = ["192.0.2.1:53"]', "control: is not a key of [monitor]; did you mean controls?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "problem"), WATCHING_MISTAKES)
+def test_a_mistake_in_how_a_primary_is_watched_is_named_with_its_remedy(written, lines, problem):
+    assert problems_of(written(f"{PRIMARY}{lines}\n")) == [f"primary[0].{problem}"]
+
+
+@pytest.mark.parametrize(("lines", "problem"), MONITOR_MISTAKES)
+def test_a_mistake_in_monitor_is_named_with_its_remedy(written, lines, problem):
+    assert problems_of(written(f"[monitor]\n{lines}\n{PRIMARY}")) == [f"monitor.{problem}"]
+
+
+def test_how_a_primary_is_watched_is_written_back_as_it_stood(written):
+    lines = (
+        'probe = "transaction"\nprobe_recipient = "postmaster@example.org"\ndown_ports = [993]\n'
+        'alert_ports = [443, "Webmail.example.org:443", "[2001:db8::1]:995"]\nslow_after = "5s"\n'
+    )
+    monitor = '[monitor]\ncontrols = ["192.0.2.1:53", "[2001:db8::1]:443"]\n'
+    config = load(written(monitor + PRIMARY + lines), environ={})
+    shown = config.shown()
+    assert shown["monitor"]["controls"] == ["192.0.2.1:53", "[2001:db8::1]:443"]
+    assert shown["primary"][0]["alert_ports"] == [443, "webmail.example.org:443", "[2001:db8::1]:995"]
+    assert (shown["primary"][0]["slow_after"], shown["primary"][0]["slow_for"]) == ("5s", "5m")
+    assert load(written(_as_toml(shown)), environ={}) == config
+
+
+def test_a_file_that_names_none_of_it_is_watched_as_before(written):
+    config = load(written(PRIMARY), environ={})
+    (primary,) = config.primaries
+    assert (primary.probe, primary.down_ports, primary.alert_ports) == ("starttls", (), ())
+    assert (primary.slow_after, config.monitor.controls) == (None, ())
 
 
 @pytest.mark.parametrize(("lines", "problem"), STORAGE_MISTAKES)
@@ -550,7 +638,8 @@ def test_a_name_that_would_garble_a_line_is_refused(written, name):
          'storage: is not a table: "x"; write [storage] on a line of its own, its keys below it'),
         ("[sever]\n" + PRIMARY, "sever: is not a table of this file; did you mean [server]?"),
         ("[alerts]\n" + PRIMARY, "alerts: is not a table of this file; "
-         "write one of [server], [storage], [http], [bounces], [[primary]], or take it out"),
+         "write one of [server], [storage], [http], [bounces], [monitor], [[primary]], [[customer]], "
+         "[invoice], [[product]], or take it out"),
         ("hostname = 'mx2.example.org'\n" + PRIMARY, "hostname: stands outside every table; write it under [server]"),
         (PRIMARY + 'interval = 10s\n', "line 5, column 14: expected newline or end of document after a statement; "
          'write text in double quotes on one line, for example interval = "10s"'),
@@ -600,6 +689,79 @@ def test_the_text_of_the_error_has_a_line_a_problem_with_the_file_first(written)
         f"{path}: primary[0].port: 0 is too small; write 1 or more",
         f"{path}: primary[0].rise: 0 is too small; write 1 or more",
     ]
+
+
+CUSTOMER = '[[customer]]\nname = "Example"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (CUSTOMER + 'time_zone = "Mars"',
+         'customer[0].time_zone: "Mars" is not a time zone; write a name such as "Europe/Prague"'),
+        (CUSTOMER + 'contacts = "carol"',
+         'customer[0].contacts: "carol" is not a list; write contacts = ["carol@example.org"]'),
+        (CUSTOMER + 'account = ""',
+         "customer[0].account: is empty or holds control characters; write text, or take the key out"),
+        (CUSTOMER + CUSTOMER, 'customer[1].name: "Example" is already the name of customer[0]; write another name'),
+        ('[customer]\nname = "Example"', "customer: has single brackets; write [[customer]], once for every customer"),
+        ('[[customer]]\nname = "Other"',
+         'primary[0].customer: "Example" has no [[customer]] table; write "Other", or '
+         'a [[customer]] table with that name'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_customer_is_named_with_its_remedy(written, text, problem):
+    assert problems_of(written(PRIMARY + 'customer = "Example"\n' + text)) == [problem]
+
+
+PRODUCT = '[[product]]\nname = "mail"\nprice = "4.50"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (PRODUCT.replace('"4.50"', '"4,50"'),
+         'product[0].price: "4,50" is not an amount; write an amount in quotes, for example "4.50"'),
+        (PRODUCT.replace('"4.50"', "-1"),
+         'product[0].price: -1 is not between 0 and 10000000; write an amount in quotes, for example "4.50"'),
+        (PRODUCT.replace('"4.50"', '"0.1234567"'),
+         'product[0].price: "0.1234567" has more than six decimals; write an amount in quotes, for example "4.50"'),
+        (PRODUCT.replace('price = "4.50"', ""), 'product[0].price: is missing; write price = "4.50"'),
+        (PRODUCT + PRODUCT, 'product[1].name: "mail" is already the name of product[0]; write another name'),
+        (PRODUCT.replace("[[product]]", "[product]"),
+         "product: has single brackets; write [[product]], once for every product"),
+        (PRODUCT + '[invoice]\nstorage_of = "chat"',
+         'invoice.storage_of: "chat" has no [[product]] table; write "mail"'),
+        ('[invoice]\ntax_percent = "120"',
+         'invoice.tax_percent: "120" is more than 100; write a percentage from 0 to 100'),
+        ('[invoice]\nboth_discount_percent = true',
+         'invoice.both_discount_percent: true is not an amount; write an amount in quotes, for example "4.50"'),
+        ('[invoice]\nstorage = "shared"',
+         'invoice.storage: "shared" is not known here; write "pooled" or "per_user"'),
+        ('[invoice]\ndue_days = -1', "invoice.due_days: -1 is too small; write 0 or more"),
+        ('[invoice]\ntime_zone = "Mars"',
+         'invoice.time_zone: "Mars" is not a time zone; write a name such as "Europe/Prague"'),
+        ('[[invoice]]\ndue_days = 1',
+         "invoice: has double brackets; write [invoice] on a line of its own, its keys below it"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_terms_of_bills_is_named_with_its_remedy(written, text, problem):
+    assert problems_of(written(PRIMARY + text)) == [problem]
+
+
+def test_an_amount_is_what_is_written_in_quotes_or_as_a_number(written):
+    config = load(written(PRIMARY + PRODUCT + PRODUCT.replace("mail", "chat").replace('"4.50"', "0.1")), environ={})
+    assert [str(product.price) for product in config.products] == ["4.50", "0.1"]
+
+
+def test_a_customer_needs_no_table_and_a_primary_no_customer(written):
+    config = load(written(PRIMARY + 'customer = "Example"\n'), environ={})
+    assert (config.primaries[0].customer, config.primaries[0].agreement, config.primaries[0].region) == (
+        "Example",
+        "kerio-cloud",
+        None,
+    )
+    assert config.customers == ()
 
 
 def test_control_characters_of_a_value_are_escaped_in_its_error(written):

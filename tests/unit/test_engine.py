@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mxqueue import QueueError
-from mxqueue.engine import database_path, is_affected, parse_url, sqlite_module
+from mxqueue.engine import database_path, parse_url
+from mxqueue.sqlite import is_affected, sqlite_module
 
 SQLITE = {
     (3, 6, 23): False,

@@ -19,6 +19,7 @@ from fallback_mx.rules.health import (
     Observation,
     Signal,
     State,
+    blinded,
     resumed,
     step,
     unobserved,
@@ -105,6 +106,35 @@ def test_the_picture_in_the_docs_is_the_table() -> None:
         for signal in signals.split(",")
     }
     assert drawn == {key: row.target for key, row in TRANSITIONS.items() if row.target is not key[0]}
+
+
+# Cut off --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        ("", State.UNKNOWN),
+        ("+", State.UNKNOWN),
+        ("--", State.FALLING),
+        ("---", State.DOWN),
+        ("---+", State.DOWN),
+        ("---++", State.UNKNOWN),
+    ],
+)
+def test_the_state_of_a_primary_that_cannot_be_seen_any_more(marks: str, expected: State) -> None:
+    health = blinded(walk(marks)[0], at(50))
+    assert health.state is expected
+    assert (health.failing_since, health.recovering_since) == (walk(marks)[0].failing_since, None)
+
+
+def test_results_in_a_row_begin_anew_after_a_time_in_which_nothing_could_be_seen() -> None:
+    falling = blinded(walk("--")[0], at(3))
+    assert walk("-", health=falling, first=9)[0].state is State.FALLING
+    assert walk("---", health=falling, first=9)[0].state is State.DOWN
+    rising = blinded(walk("---+")[0], at(5))
+    assert walk("+", health=rising, first=9)[0].state is State.RISING
+    assert story(walk("++", health=rising, first=9)[1]) == [("recovering", 9), ("ended", 9)]
 
 
 # Walking it -----------------------------------------------------------------------------------------------------

@@ -180,6 +180,20 @@ def test_an_outage_that_ended_says_how_long_it_was() -> None:
     assert "started_at=2026-11-24T12:00:00.000Z ended_at=2026-11-24T12:14:00.000Z seconds=840.0" in written
 
 
+def test_failures_of_a_primary_under_maintenance_are_told_and_alarm_nobody() -> None:
+    stream = _lines()
+    maillog.quieten(["main"])
+    for primary in ("main", "other"):
+        maillog.outage_started(primary, started_at=AT, cause="refused")
+    maillog.quieten([])
+    maillog.outage_ended("main", started_at=AT, ended_at=AT)
+    quiet, loud, after = stream.getvalue().decode().splitlines()
+    assert "level=info" in quiet
+    assert "event=outage_started primary=main" in quiet
+    assert "maintenance=True" in quiet
+    assert all("level=warning" in line and "maintenance" not in line for line in (loud, after))
+
+
 def test_a_rejected_configuration_is_a_line_for_each_problem() -> None:
     stream = _lines()
     maillog.config_rejected("/etc/f.toml", ["primary[0].rise: is 0; write rise = 2", "http: is not a table"])
@@ -226,6 +240,15 @@ def test_every_event_can_be_written() -> None:
     maillog.expired("main", recipients=3, action="held")
     maillog.settlement_refused("01K", primary="main", position=0)
     maillog.damaged("01K", "hash")
+    maillog.slow_started("main", started_at=AT, detail="took 9 s")
+    maillog.slow_ended("main", ended_at=AT, detail="")
+    maillog.port_failed("main", port="993", started_at=AT, detail="connection refused")
+    maillog.port_recovered("main", port="993", ended_at=AT)
+    maillog.certificate_ends("main", expires_at=AT, is_over=False)
+    maillog.cut_off("no control answers")
+    maillog.reached_again()
+    maillog.stood_still(12.3456)
+    maillog.clock_stepped(-3600.0)
     maillog.drain_started("main")
     maillog.drain_ended("main", delivered=3, seconds=1.0)
     maillog.primary_state("main", before="up", now="falling")
@@ -247,6 +270,15 @@ def test_every_event_can_be_written() -> None:
         "expired",
         "settlement_refused",
         "damaged",
+        "slow_started",
+        "slow_ended",
+        "port_failed",
+        "port_recovered",
+        "certificate_ends",
+        "cut_off",
+        "reached_again",
+        "stood_still",
+        "clock_stepped",
         "drain_started",
         "drain_ended",
         "primary_state",

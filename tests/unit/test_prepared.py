@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import bindparam, create_engine, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from mxqueue.among import among_bound
 from mxqueue.prepared import Prepared, texts
@@ -38,3 +39,14 @@ def test_rows_go_in_and_come_out_by_a_list_of_keys() -> None:
         put.run(connection, [])
         found = {row[0] for row in get.one(connection, texts(connection, ["a", "c", "none"]))}
     assert found == {b"first", b"third"}
+
+
+def test_what_the_driver_raises_comes_out_as_sqlalchemy_has_it() -> None:
+    put = Prepared(
+        insert(chunk).values(message_id=bindparam("id"), position=bindparam("at"), octets=bindparam("octets")),
+        *("id", "at", "octets"),
+    )
+    with create_engine("sqlite://").connect() as connection:
+        metadata.create_all(connection, tables=[chunk])
+        with pytest.raises(IntegrityError, match="UNIQUE"):
+            put.run(connection, [("a", 0, b"first"), ("a", 0, b"again")])

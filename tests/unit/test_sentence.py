@@ -7,11 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fallback_mx.maintenance.windows import Upkeep
 from fallback_mx.rules.draining import DrainStatus, Phase
 from fallback_mx.rules.health import Observation, State
 from fallback_mx.rules.orders import NO_ORDERS, Order, Standing, What
+from fallback_mx.rules.watching import PortState, Watching
 from fallback_mx.sentence import sentence
-from fallback_mx.status import Live, Primary, Queued, Status, as_json, with_live
+from fallback_mx.sla.intervals import Interval
+from fallback_mx.sla.windows import Window
+from fallback_mx.status import Live, Primary, Queued, Status, as_json, with_live, with_upkeeps
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
@@ -33,6 +37,36 @@ DOWN = Primary("main", State.DOWN, _ago(14), "connection refused")
 FALLING = Primary("b", State.FALLING, _ago(1), "timed out")
 RISING = Primary("c", State.RISING, _ago(1))
 UNKNOWN = Primary("d", State.UNKNOWN, None)
+
+
+SLOW = Watching(slow_since=_ago(12))
+CUT_OFF = Watching(cut_off_since=_ago(3))
+
+
+@pytest.mark.parametrize(
+    ("primaries", "said"),
+    [
+        ((replace(UP, watching=SLOW),), "main is up; main is slow for 12 min; no message waits."),
+        (
+            (replace(UP, watching=Watching(ports=(PortState("993", State.DOWN), PortState("443", State.UP)))),),
+            "main is up; nobody answers at port 993 of main; no message waits.",
+        ),
+        (
+            (replace(DOWN, watching=Watching(ports=(PortState("993", State.DOWN, decides=True),))),),
+            "main is down for 14 min (connection refused); no message waits.",
+        ),
+        (
+            (replace(UNKNOWN, watching=CUT_OFF), UP),
+            "this machine is cut off from the network for 3 min, and takes mail; no message waits.",
+        ),
+        (
+            (replace(UNKNOWN, watching=CUT_OFF), FALLING),
+            "b has failed for 1 min (timed out), the service has not been watching d; no message waits.",
+        ),
+    ],
+)
+def test_what_is_the_matter_beside_outages_is_told(primaries: tuple[Primary, ...], said: str) -> None:
+    assert sentence(_status(*primaries)) == said
 
 
 def test_reports_to_senders_are_told_apart_from_mail() -> None:
@@ -66,6 +100,20 @@ def test_reports_to_senders_are_told_apart_from_mail() -> None:
 )
 def test_the_primaries_are_told_worst_first(primaries: tuple[Primary, ...], said: str) -> None:
     assert sentence(_status(*primaries)) == said
+
+
+@pytest.mark.parametrize(
+    ("primaries", "said"),
+    [
+        ((UNKNOWN,), "the service is not running; no message waits."),
+        (
+            (UNKNOWN, Primary("e", State.UNKNOWN, _ago(5)), Primary("f", State.UNKNOWN, _ago(9))),
+            "the service is not running; its primaries were last watched 5 min ago; no message waits.",
+        ),
+    ],
+)
+def test_a_stopped_service_is_told_before_anything_else(primaries: tuple[Primary, ...], said: str) -> None:
+    assert sentence(replace(_status(*primaries), is_running=False)) == said
 
 
 @pytest.mark.parametrize(
@@ -203,3 +251,23 @@ def test_no_address_in_an_observation_is_shown() -> None:
     shown = as_json(enlivened, sentence(enlivened))
     assert shown["primaries"][0]["last_observation"]["detail"] == "550 …@example.org"
     assert "bob" not in str(shown)
+
+
+def _window(start_minutes: int, end_minutes: int, reason: str = "") -> Window:
+    return Window(Interval(_ago(-start_minutes), _ago(-end_minutes)), "scheduled", None, reason, "root")
+
+
+def test_maintenance_that_is_on_is_told_with_its_end_and_one_within_a_day_with_its_start() -> None:
+    on = _window(-10, 25, "disks of carol@example.org")
+    status = with_upkeeps(_status(DOWN), {"main": Upkeep(on, on.interval.end, _window(120, 180))})
+    assert sentence(status) == (
+        "main is down for 14 min (connection refused); main is under maintenance for 25 min more "
+        "(disks of …@example.org); maintenance of main begins in 2 h, for 1 h; no message waits."
+    )
+    told = as_json(status, "")["primaries"][0]["maintenance"]
+    assert (told["until"], told["next"]["start"]) == ("2026-11-24T12:25:00.000000Z", "2026-11-24T14:00:00.000000Z")
+
+
+def test_maintenance_that_is_days_away_is_not_in_the_sentence() -> None:
+    status = with_upkeeps(_status(UP), {"main": Upkeep(next=_window(24 * 60, 25 * 60))})
+    assert sentence(status) == "main is up; no message waits."

@@ -9,7 +9,7 @@ import pytest
 
 from fallback_mx.config import Server
 from fallback_mx.smtp import offer
-from fallback_mx.smtp.session import Session
+from fallback_mx.smtp.session import COMMANDS
 from fallback_mx.smtp.terms import ListenerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def shown_by(text: str) -> list[str]:
 
 
 def test_every_command_of_a_session_has_a_row() -> None:
-    assert {verb.decode() for verb in Session._commands} - named_in("Commands") == set()
+    assert {verb.decode() for verb in COMMANDS} - named_in("Commands") == set()
 
 
 def test_every_keyword_of_ehlo_has_a_row_and_no_other_has_one() -> None:

@@ -1,5 +1,6 @@
 """The values of the record: spans, watches, and what follows from both."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -44,7 +45,8 @@ def watch(start: float, end: float, node: str = "mx2") -> Watch:
 
 def test_a_span_begins_with_the_failure_that_started_it() -> None:
     span = started("S", "main", "mx2", Event(EventKind.STARTED, at(1), "connect", "connection refused"))
-    assert span == Span("S", "main", "mx2", at(1), "connect", "connection refused")
+    last = {"last_failed_at": at(1), "last_failed_phase": "connect", "last_failed_detail": "connection refused"}
+    assert span == replace(Span("S", "main", "mx2", at(1), "connect", "connection refused"), **last)
     assert span.is_open
 
 

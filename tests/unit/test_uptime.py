@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fallback_mx.sla.intervals import Interval, intersection, total, union
+from fallback_mx.sla.intervals import Interval, difference, intersection, total, union, within
 from fallback_mx.sla.uptime import Uptime, figures
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -170,3 +170,24 @@ def test_a_microsecond_of_a_month_still_shows_in_the_availability() -> None:
     availability = figures(month, [blink], [month]).availability
     assert availability is not None
     assert availability < 1
+
+
+@untimed
+@given(spans, spans)
+def test_what_one_covers_and_the_other_does_not_agrees_with_every_second(
+    one: list[Interval], other: list[Interval]
+) -> None:
+    in_one, in_other = covers(one), covers(other)
+    in_difference = covers(list(difference(one, other)))
+    for second in range(-20, LENGTH + 60):
+        assert in_difference(second) == (in_one(second) and not in_other(second))
+
+
+@untimed
+@given(spans, st.integers(-30, LENGTH), st.integers(1, 40))
+def test_the_members_within_a_period_are_those_that_share_time_with_it(
+    some: list[Interval], start: int, length: int
+) -> None:
+    period = span(start, start + length)
+    members = union(some)
+    assert within(members, period) == tuple(one for one in members if intersection([one], [period]))

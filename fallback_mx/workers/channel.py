@@ -1,9 +1,10 @@
-"""Between the service and one of its accepting processes: frames over a Unix socket, some with a file descriptor.
+"""Between the service and one of its processes: frames over a Unix socket, some with a file descriptor.
 
-A frame is four octets of length, one that says whether a descriptor comes with it, and a pickled value. Both ends are
-processes of one service, started by it: what arrives is trusted. What is sent in one turn of the event loop goes out
-together. When the other end is gone `on_end` is called, once; what is sent after that is dropped. A process that may
-have no more descriptors gets the frame without the one that came with it.
+A frame is a head (the length of the pickle, whether a descriptor comes with it, the number of buffers), the length of
+each buffer, a pickled value, and the buffers: what is wrapped in a `PickleBuffer` goes as it is and arrives as bytes.
+Both ends are processes of one service, started by it: what arrives is trusted. What is sent in one turn of the event
+loop goes out together. When the other end is gone `on_end` is called, once; what is sent after that is dropped. A
+process that may have no more descriptors gets the frame without the one that came with it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import os
 import pickle
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +22,14 @@ from typing import Any
 READ_OCTETS = 256 * 1024
 FINISH_SECONDS = 2.0
 MOST_DESCRIPTORS = 64  # in one read
+MOST_PIECES = 500  # in one write: the kernel takes 1,024
+_CUT = int(socket.MSG_CTRUNC)
 _INT_SIZE = array.array("i").itemsize
-_HEAD = 5
+_HEAD = struct.Struct("=IBI")
+_LENGTH_OCTETS = 4
 _unpickle = pickle.loads
+
+_Piece = bytes | memoryview
 
 
 class Channel:
@@ -41,7 +48,7 @@ class Channel:
         self._on_end = on_end
         self._input = bytearray()
         self._descriptors: deque[int | None] = deque()
-        self._output: deque[tuple[bytes, int | None]] = deque()
+        self._output: deque[tuple[list[_Piece], int | None]] = deque()
         self._is_flushing = False
         self._is_blocked = False
         self._is_closed = False
@@ -52,8 +59,12 @@ class Channel:
         """The descriptor must stay open until the other end has answered in some way."""
         if self._is_closed:
             return
-        octets = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        self._output.append((len(octets).to_bytes(4, "big") + bytes([descriptor is not None]) + octets, descriptor))
+        buffers: list[pickle.PickleBuffer] = []
+        octets = pickle.dumps(value, pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
+        raw = [buffer.raw() for buffer in buffers]
+        head = _HEAD.pack(len(octets), descriptor is not None, len(raw))
+        lengths = struct.pack(f"={len(raw)}I", *map(len, raw))
+        self._output.append(([head + lengths + octets, *raw], descriptor))
         if not self._is_flushing and not self._is_blocked:
             self._is_flushing = True
             self._loop.call_soon(self._flush)
@@ -83,18 +94,18 @@ class Channel:
     def _flush(self) -> None:
         self._is_flushing = False
         while self._output and not self._is_closed:
-            octets, descriptor = self._next()
+            pieces, descriptor = self._next()
             try:
-                sent = self._send(octets, descriptor)
+                sent = self._send(pieces, descriptor)
             except (BlockingIOError, InterruptedError):
-                self._output.appendleft((octets, descriptor))
+                self._output.appendleft((pieces, descriptor))
                 break
             except OSError:
                 self._end()
                 return
-            if sent < len(octets):
+            if sent < sum(map(len, pieces)):
                 # The descriptor went with the first octet.
-                self._output.appendleft((octets[sent:], None))
+                self._output.appendleft(([b"".join(pieces)[sent:]], None))
         if self._is_closed or bool(self._output) is self._is_blocked:
             return
         self._is_blocked = not self._is_blocked
@@ -103,20 +114,21 @@ class Channel:
         else:
             self._loop.remove_writer(self._socket)
 
-    def _next(self) -> tuple[bytes, int | None]:
+    def _next(self) -> tuple[list[_Piece], int | None]:
         """As many frames as go out together: a descriptor begins a piece of its own."""
-        octets, descriptor = self._output.popleft()
-        pieces, size = [octets], len(octets)
-        while self._output and self._output[0][1] is None and size < READ_OCTETS:
-            pieces.append(self._output.popleft()[0])
-            size += len(pieces[-1])
-        return (octets if len(pieces) == 1 else b"".join(pieces)), descriptor
+        pieces, descriptor = self._output.popleft()
+        size = sum(map(len, pieces))
+        while self._output and self._output[0][1] is None and size < READ_OCTETS and len(pieces) < MOST_PIECES:
+            more, _ = self._output.popleft()
+            pieces += more
+            size += sum(map(len, more))
+        return pieces, descriptor
 
-    def _send(self, octets: bytes, descriptor: int | None) -> int:
+    def _send(self, pieces: list[_Piece], descriptor: int | None) -> int:
         if descriptor is None:
-            return self._socket.send(octets)
+            return self._socket.sendmsg(pieces)
         rights = array.array("i", [descriptor])
-        return self._socket.sendmsg([octets], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        return self._socket.sendmsg(pieces, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
     # In ---------------------------------------------------------------------------------------------------------
 
@@ -134,7 +146,7 @@ class Channel:
                 rights = array.array("i")
                 rights.frombytes(data[: len(data) - len(data) % _INT_SIZE])
                 self._descriptors.extend(rights)
-        if flags & socket.MSG_CTRUNC:
+        if flags & _CUT:
             # A read ends with the piece that brought a descriptor: there is one at most, and we could not have it.
             self._descriptors.append(None)
         if count == 0:
@@ -146,12 +158,23 @@ class Channel:
     def _take_frames(self) -> None:
         start = 0
         view = memoryview(self._input)
+        size = len(view)
         frames: list[tuple[Any, bool]] = []
-        while len(view) - start >= _HEAD:
-            end = start + _HEAD + int.from_bytes(view[start : start + 4], "big")
-            if end > len(view):
+        while size - start >= _HEAD.size:
+            length, has_descriptor, count = _HEAD.unpack_from(view, start)
+            pickled = start + _HEAD.size + count * _LENGTH_OCTETS
+            if pickled > size:
                 break
-            frames.append((_unpickle(view[start + _HEAD : end]), bool(view[start + 4])))
+            lengths = struct.unpack_from(f"={count}I", view, start + _HEAD.size)
+            end = pickled + length + sum(lengths)
+            if end > size:
+                break
+            at = pickled + length
+            buffers = []
+            for each in lengths:
+                buffers.append(bytes(view[at : at + each]))
+                at += each
+            frames.append((_unpickle(view[pickled : pickled + length], buffers=buffers), bool(has_descriptor)))
             start = end
         view.release()
         del self._input[:start]
