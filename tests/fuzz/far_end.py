@@ -228,12 +228,12 @@ class Loop(VirtualTimeLoop):
         await self._quiet
         timer.cancel()
 
-    def _pass(self, seconds: float) -> None:
+    def pass_by(self, seconds: float) -> None:
         if self._quiet is not None:
             self._quiet.set_result(None)
             self._quiet = None
         else:
-            super()._pass(seconds)
+            super().pass_by(seconds)
 
     async def start_tls(self, transport: Any, protocol: Any, sslcontext: Any, **more: Any) -> Any:
         return await transport.wire.begin_tls(more["ssl_handshake_timeout"])
