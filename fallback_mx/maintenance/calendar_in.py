@@ -53,7 +53,7 @@ def read(octets: bytes, zone: str) -> tuple[tuple[Event, ...], tuple[Flaw, ...]]
         raise ValueError(f"it is larger than {MAX_OCTETS // 1_000_000} MB")
     try:
         calendars = Calendar.from_ical(octets.decode("utf-8-sig"), multiple=True)
-    except (ValueError, IndexError, KeyError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # the last two where blocks are crossed
         raise ValueError(f"it is no calendar: {visible(str(error))[:MAX_REASON]}") from None
     found: dict[str, Event] = {}
     moved: list[tuple[str, datetime, Event]] = []

@@ -40,6 +40,7 @@ class Recorder:
         self._watch: Watch | None = None
         self._gap: Gap | None = None
         self._is_cut = False
+        self._begins = False
         self._unwritten_spans: dict[str, Span] = {}
         self._unwritten_watches: dict[str, Watch] = {}
         self._unwritten_gaps: dict[str, Gap] = {}
@@ -149,6 +150,7 @@ class Recorder:
             elif watch is not None:
                 self._fill(watch.ended_at, observation.at, absence)
             self._put_watch(Watch(self._ids.new(), self._primary, self._log.node, observation.at, observation.ended_at))
+            self._begins = True
         self._gap, self._is_cut = None, False
 
     def _fill(self, start: datetime, end: datetime, cause: Cause) -> None:
@@ -167,7 +169,7 @@ class Recorder:
     @property
     def is_urgent(self) -> bool:
         """Whether there is more to write than that somebody still watches."""
-        return bool(self._unwritten_spans or self._unwritten_gaps)
+        return bool(self._unwritten_spans or self._unwritten_gaps or self._begins)
 
     async def flush(self) -> None:
         """Write what has changed. Raises QueueError where that failed, and keeps it for the next time."""
@@ -177,6 +179,7 @@ class Recorder:
         if not changed and not watches and not gaps:
             return
         await asyncio.wrap_future(self._log.write(changed, watches, gaps))
+        self._begins = False
         _forget(self._unwritten_spans, changed)
         _forget(self._unwritten_watches, watches)
         _forget(self._unwritten_gaps, gaps)

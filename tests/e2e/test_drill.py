@@ -29,7 +29,9 @@ def drilled(relay: Relay, proof: Path, *words: str, expect: int = 0) -> dict[str
 
 
 def is_in(relay: Relay, state: str) -> None:
+    """On record too, where the command line looks: it is written a moment after it was seen."""
     relay.wait_for(lambda: relay.primary_state() == state, f"the primary is {state}")
+    relay.wait_for(lambda: relay.cli_json_lines("primary", "list")[0]["state"] == state, f"{state} is on record")
 
 
 def test_mail_that_comes_in_a_drill_waits_and_is_delivered_after_it_and_the_proof_says_so(tmp_path: Path) -> None:

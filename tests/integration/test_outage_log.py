@@ -1,5 +1,6 @@
 """The durable record of outages, in a real SQLite and a real PostgreSQL."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,9 @@ from sqlalchemy import Connection
 from fallback_mx.outages import schema
 from fallback_mx.outages.gaps import Cause, Gap, Unknown, gap
 from fallback_mx.outages.log import Latest, OutageLog
+from fallback_mx.outages.recorder import Recorder
 from fallback_mx.outages.spans import Kind, Span, Watch
+from fallback_mx.rules.health import Observation
 from fallback_mx.sla.intervals import Interval
 from mxqueue import Queue, QueueError
 from mxqueue.engine import make_engine
@@ -321,3 +324,16 @@ def test_an_outage_that_a_dead_node_left_open_does_not_go_on(log: OutageLog, que
     dead.write([span("A", 10, node="dead")], [watch("V", 0, 20, node="dead")]).result()
     log.write([], [watch("W", 15, 60)]).result()
     assert figures(log) == (50, 10, 0)
+
+
+def test_that_somebody_begins_to_watch_is_urgent_and_that_he_goes_on_is_not(log: OutageLog) -> None:
+    async def watching() -> tuple[bool, bool, bool]:
+        recorder = Recorder("main", log, timedelta(minutes=2))
+        recorder.note(Observation(True, at(0), "", ""), ())
+        begins = recorder.is_urgent
+        await recorder.flush()
+        written = recorder.is_urgent
+        recorder.note(Observation(True, at(1), "", ""), ())
+        return begins, written, recorder.is_urgent
+
+    assert asyncio.run(watching()) == (True, False, False)
