@@ -9,6 +9,7 @@ Rules are read strictly; what dateutil would take besides, or take to mean somet
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,6 +20,7 @@ from dateutil.rrule import rrulestr
 
 _DAY = timedelta(days=1)
 MOST_A_DAY = 24
+_LEAP_YEAR = 2024
 _WEEKDAYS = "MO|TU|WE|TH|FR|SA|SU"
 _UNTIL = re.compile(r"([0-9]{8})(?:T([0-9]{6})(Z?))?")
 
@@ -121,6 +123,11 @@ def _check_together(parts: Mapping[str, str]) -> None:
                               ("BYMONTHDAY", ("DAILY", "MONTHLY", "YEARLY"))):  # fmt: skip
         if name in parts and parts["FREQ"] not in frequencies:
             raise ValueError(f"{name} does not go with FREQ={parts['FREQ']}")
+    if "BYMONTH" in parts and "BYMONTHDAY" in parts:
+        # It would be looked for until the year 9999.
+        shortest = min(abs(int(each)) for each in parts["BYMONTHDAY"].split(","))
+        if shortest > max(monthrange(_LEAP_YEAR, int(each))[1] for each in parts["BYMONTH"].split(",")):
+            raise ValueError(f"BYMONTH={parts['BYMONTH']} has no day {parts['BYMONTHDAY']}")
     if "BYSETPOS" in parts and not any(name.startswith("BY") and name != "BYSETPOS" for name in parts):
         raise ValueError("BYSETPOS wants another BY… to choose from")
     times = prod(len(set(parts[name].split(","))) for name in ("BYHOUR", "BYMINUTE", "BYSECOND") if name in parts)

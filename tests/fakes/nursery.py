@@ -7,6 +7,8 @@ arguments, environment, working directory and output, and nothing of the nursery
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -19,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
 
@@ -56,10 +58,12 @@ class Nursery:
         errors: Path | None = None,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        terminal: str | None = None,
     ) -> Child:
         """`module:function` in a process of its own, these arguments in sys.argv behind a name.
 
-        Output and errors are added to these files; without `errors` both go to the first, without either to ours.
+        Output and errors are added to these files; without `errors` both go to the first, without either to ours. With
+        a `terminal`, by its path, all three streams are that.
         """
         born = {
             "function": function,
@@ -68,6 +72,7 @@ class Nursery:
             "errors": errors and str(errors),
             "environment": dict(os.environ if environment is None else environment),
             "directory": str(directory or Path.cwd()),
+            "terminal": terminal,
         }
         return Child(self, int(self.ask(born)))
 
@@ -141,9 +146,12 @@ def _settle(wanted: dict[str, Any]) -> Callable[[], object]:
     time.tzset()
     os.chdir(wanted["directory"])
     # Our words go by standard input and output: the child has neither.
-    _redirect(os.devnull, os.O_RDONLY, 0)
-    output, errors = wanted["output"], wanted["errors"]
-    if output is None:
+    terminal, output, errors = wanted["terminal"], wanted["output"], wanted["errors"]
+    _redirect(terminal or os.devnull, os.O_RDONLY, 0)
+    if terminal is not None:
+        for descriptor in (1, 2):
+            _redirect(terminal, os.O_WRONLY, descriptor)
+    elif output is None:
         os.dup2(2, 1)
     else:
         _redirect(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 1)
@@ -156,6 +164,26 @@ def _settle(wanted: dict[str, Any]) -> Callable[[], object]:
     return function
 
 
+def _end(function: Callable[[], object]) -> NoReturn:
+    """Run it, and do all that the interpreter does at its end but to take its modules apart: that is most of what a
+    short command costs, since no page of them is shared with the nursery afterwards."""
+    code = 0
+    try:
+        function()
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            raise
+        code = error.code or 0
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 120  # as the interpreter has it
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _redirect(path: str, flags: int, descriptor: int) -> None:
     opened = os.open(path, flags, 0o666)
     os.dup2(opened, descriptor)
@@ -165,4 +193,5 @@ def _redirect(path: str, flags: int, descriptor: int) -> None:
 if __name__ == "__main__":
     for each in sys.argv[1:]:
         importlib.import_module(each)
-    _attend()()
+    gc.freeze()
+    _end(_attend())

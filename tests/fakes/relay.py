@@ -59,10 +59,11 @@ def primary(port: int, **settings: object) -> dict[str, object]:
 
 
 @cache
-def _nursery() -> Nursery:
-    nursery = Nursery(*MODULES)
-    atexit.register(nursery.close)
-    return nursery
+def nursery() -> Nursery:
+    """The one that services, and commands, of this test process come from."""
+    one = Nursery(*MODULES)
+    atexit.register(one.close)
+    return one
 
 
 class Relay:
@@ -139,7 +140,7 @@ class Relay:
     def bear(self) -> Child:
         """The service in a process that is the caller's to end, and that is not waited for."""
         words = ("serve", "--config", str(self.config_file))
-        return _nursery().start(
+        return nursery().start(
             MAIN, *words, output=self.log_file, environment=self._environment(), directory=self.directory
         )
 
@@ -206,7 +207,7 @@ class Relay:
         """Runs `fallback-mx ARGUMENTS` on this relay's configuration and returns its output."""
         with tempfile.TemporaryDirectory() as directory:
             output, errors = Path(directory) / "output", Path(directory) / "errors"
-            child = _nursery().start(MAIN, *arguments, output=output, errors=errors, environment=self._environment())
+            child = nursery().start(MAIN, *arguments, output=output, errors=errors, environment=self._environment())
             try:
                 status = child.wait(60)
             finally:

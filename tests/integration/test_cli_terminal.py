@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from fallback_mx.cli.exits import report
 from mxqueue import BytesContent, Envelope, Outcome, RecipientState, Settlement
 from mxqueue.model import utc_now
 from tests.fakes.operator import Operator
+from tests.fakes.relay import MAIN, nursery
 
 COLUMNS = 200
 
@@ -51,17 +53,20 @@ def _on_terminal(
     variables = {name: value for name, value in os.environ.items() if name not in FROM_OUTSIDE}
     variables |= {"TERM": "xterm-256color", "FALLBACK_MX_CONFIG": str(operator.config)} | env
     with _terminal(columns) as (ours, theirs):
-        command = [sys.executable, "-m", "fallback_mx", *words]
-        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
-        os.close(theirs)
+        process = nursery().start(MAIN, *words, environment=variables, terminal=os.ttyname(theirs))
         if answer:
             os.write(ours, answer.encode())
         pieces = []
-        # The other end of a terminal that is closed is an input/output error.
-        with contextlib.suppress(OSError):
-            while piece := os.read(ours, 65536):
-                pieces.append(piece)
+        # It has opened its end some time after its start and closes it some time before its end: ours stays open.
+        while _is_readable(ours, 0.02) or process.poll() is None or _is_readable(ours, 0):
+            if _is_readable(ours, 0):
+                pieces.append(os.read(ours, 65536))
+        os.close(theirs)
         return process.wait(60), b"".join(pieces).decode()
+
+
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    return bool(select.select([descriptor], [], [], seconds)[0])
 
 
 def test_a_table_on_a_terminal_has_whole_ids_and_colour(operator: Operator) -> None:
