@@ -13,7 +13,7 @@ import click
 
 from fallback_mx.cli.exits import DONE, USAGE, complain
 from fallback_mx.cli.options import config_option, json_option, load_config
-from fallback_mx.cli.printing import called, print_table, say
+from fallback_mx.cli.printing import called, on_terminal, print_table, say
 
 if TYPE_CHECKING:
     from fallback_mx.billing.bill import Fees, Granted
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fallback_mx.billing.telling import Invoice
     from fallback_mx.config import Config
 
-FORMATS = ("table", "html", "csv", "json")
+FORMATS = ("table", "html", "pdf", "csv", "json")
 _EARLIER = re.compile(r"(\d{4}-\d{2})=(.+)")
 
 
@@ -60,7 +60,8 @@ def invoice(
 
     Users are charged at the highest number that existed at any one time in the month, inactive ones too; aliases,
     domains and lists are not. Prices are in the configuration ([invoice], [[product]]) or in a TOML file. The credit is
-    of the month's fees without taxes. docs/invoice.md has the forms of the files and how each rule is read.
+    of the month's fees without taxes. docs/invoice.md has the forms of the files and how each rule is read. html is a
+    page that prints on A4; pdf is that page, and wants the extra: pip install 'fallback-mx[pdf]'.
 
     \b
     Examples:
@@ -75,6 +76,8 @@ def invoice(
         raise click.UsageError(f"--json goes with no other --format than json, not with {form}.")
     if credit_percent is not None and primary is not None:
         raise click.UsageError("--credit-percent and --credit-of do not go together.")
+    if chosen == "pdf" and output is None and on_terminal():
+        raise click.UsageError("A terminal shows no PDF. Write it to a file: --output bill.pdf.")
     settings = load_config()
     name = _month(month, settings.invoice.time_zone)
     try:
@@ -223,9 +226,7 @@ def _account(records: Records, settings: Config, customer: str | None) -> dict[s
 
 
 def _write(made: Invoice, form: str, output: Path | None) -> None:
-    import json
-
-    from fallback_mx.billing.telling import COLUMNS, as_csv, data, notes, rows
+    from fallback_mx.billing.telling import COLUMNS, notes, rows
 
     if form == "table" and output is None:
         say(f"Bill for {made.bill.month}, made on {made.bill.made_on}, due on {made.bill.due_on}:")
@@ -233,18 +234,27 @@ def _write(made: Invoice, form: str, output: Path | None) -> None:
         for note in notes(made):
             say(note)
         return
-    if form == "html":
-        from fallback_mx.billing.page import html
-
-        text = html(made)
-    elif form == "csv":
-        text = as_csv(made)
-    elif form == "json":
-        text = json.dumps(data(made)) + "\n"
-    else:
-        text = "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows(made)))
+    rendered = _rendered(made, form)
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(rendered, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        output.write_bytes(rendered)
         say(f"{output} is written.")
+
+
+def _rendered(made: Invoice, form: str) -> bytes:
+    import json
+
+    from fallback_mx.billing.telling import COLUMNS, as_csv, data, rows
+
+    if form in ("html", "pdf"):
+        from fallback_mx.billing.page import html
+        from fallback_mx.paper import pdf
+
+        page = html(made)
+        return pdf(page) if form == "pdf" else page.encode()
+    if form == "csv":
+        return as_csv(made).encode()
+    if form == "json":
+        return (json.dumps(data(made)) + "\n").encode()
+    return "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows(made))).encode()

@@ -11,17 +11,12 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from fallback_mx import paper
 from fallback_mx.settlement import explanation
 from fallback_mx.settlement.freezing import frozen_data
 from fallback_mx.settlement.month import Month
 from fallback_mx.settlement.timeline import COLOURS, picture
 from fallback_mx.sla.ladder import shown
-
-
-class NoPdf(Exception):
-    """PDF was asked for and nothing is installed that makes it."""
-
-    advice = "pip install 'fallback-mx[pdf]' (it draws with the system's pango), or ask for html and print that."
 
 
 def html(months: Sequence[Month], made_at: datetime) -> str:
@@ -47,18 +42,8 @@ def html(months: Sequence[Month], made_at: datetime) -> str:
 
 
 def pdf(months: Sequence[Month], made_at: datetime) -> bytes:
-    """The page on A4. Raises NoPdf."""
-    try:
-        import weasyprint
-    except (ImportError, OSError) as error:
-        # OSError where the package is there and the libraries that it draws with are not.
-        raise NoPdf(f"PDF cannot be made here: {error}") from error
-    made: bytes = weasyprint.HTML(string=html(months, made_at), url_fetcher=_fetch_nothing).write_pdf()
-    return made
-
-
-def _fetch_nothing(url: str, *_: object, **__: object) -> dict[str, object]:
-    raise ValueError(f"a report fetches nothing: {url}")
+    """The page on A4. Raises paper.NoPdf."""
+    return paper.pdf(html(months, made_at))
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,26 @@ def test_the_formats_say_the_same(operator: Operator, tmp_path: Path) -> None:
     assert operator.run(*words, "--format", "html", "--output", str(page), input=USERS).exit_code == 0
     assert "69.80" in page.read_text()
     assert sum(Decimal(row["amount"]) for row in rows[:4]) == Decimal(rows[4]["amount"])
+
+
+def test_pdf_is_written_or_piped_where_the_extra_is_installed(operator: Operator, tmp_path: Path) -> None:
+    try:
+        import weasyprint  # noqa: F401
+    except (ImportError, OSError) as error:
+        # The package alone is not enough: it draws with the system's pango.
+        pytest.skip(f"no PDF can be made here: {error}")
+    file = tmp_path / "bill.pdf"
+    result = operator.run(*BILL, "--format", "pdf", "--output", str(file), input=USERS)
+    assert (result.exit_code, result.stdout) == (0, f"{file} is written.\n")
+    assert file.read_bytes().startswith(b"%PDF-")
+    assert operator.run(*BILL, "--format", "pdf", input=USERS).stdout_bytes.startswith(b"%PDF-")
+
+
+def test_pdf_without_the_extra_says_what_to_install(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    result = operator.run(*BILL, "--format", "pdf", input=USERS)
+    assert result.exit_code == 1
+    assert "pip install 'fallback-mx[pdf]'" in result.stderr
 
 
 def test_prices_and_account_may_stand_in_the_file(operator: Operator, tmp_path: Path) -> None:
