@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fallback_mx.cli import outage_files, outage_show
+from fallback_mx.cli import outage_annotate, outage_files, outage_show
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.opening import opened
 from fallback_mx.cli.options import config_option, json_option, json_option_of_group
@@ -45,6 +45,8 @@ def outage() -> None:
 
 
 outage_show.register(outage)
+outage.add_command(outage_annotate.annotate)
+outage.add_command(outage_annotate.list_)
 outage_files.register(outage)
 
 

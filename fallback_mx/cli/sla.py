@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fallback_mx.cli import sla_annotate, sla_claim, sla_freeze, sla_reported
+from fallback_mx.cli import sla_claim, sla_freeze, sla_reported
 from fallback_mx.cli.contracts import months
 from fallback_mx.cli.exits import DONE, NOTHING_MATCHED, complain
 from fallback_mx.cli.opening import opened
@@ -40,8 +40,6 @@ def sla() -> None:
     """
 
 
-sla.add_command(sla_annotate.annotate)
-sla.add_command(sla_annotate.list_)
 sla.add_command(sla_claim.claim)
 sla.add_command(sla_reported.reported)
 sla.add_command(sla_freeze.freeze)

@@ -162,9 +162,9 @@ class EveryCommand:
 
     def of_agreements(self) -> None:
         about = ("--primary", "main", "--from", "2026-10-08T21:00Z", "--to", "2026-10-08T21:10Z")
-        (made,) = self.run("sla annotate", *about, "--category", "dns", "--reason", "their zone")
-        self.run("sla annotate", "--withdraw", made["id"], "--reason", "it was not")
-        self.run("sla annotations")
+        (made,) = self.run("outage annotate", *about, "--category", "dns", "--reason", "their zone")
+        self.run("outage annotate", "--withdraw", made["id"], "--reason", "it was not")
+        self.run("outage annotations")
         told = ("--contact", "carol@example.org", "--at", "2026-10-09T08:00Z")
         self.run("sla reported add", "--primary", "main", "--from", "2026-10-08T21:30Z", *told)
         self.run("sla reported list")

@@ -192,7 +192,7 @@ def test_the_picture_has_the_outage_where_it_was(operator: Operator) -> None:
 def test_text_of_strangers_is_text_on_the_page(operator: Operator) -> None:
     on_record(operator, span("S2", "2026-10-20 10:00 > 10:05", cause="<script>alert(1)</script> bob@example.org"))
     words = ("--from", "2026-10-20T10:00Z", "--to", "2026-10-20T10:01Z", "--category", "dns", "--reason", "<b>x</b>")
-    assert operator.run("sla", "annotate", "--primary", "main", *words).exit_code == 0
+    assert operator.run("outage", "annotate", "--primary", "main", *words).exit_code == 0
     text = operator.run(*OCTOBER, "--format", "html").stdout
     assert {"script", "b"} & set(Page(text).elements) == set()
     assert "&lt;script&gt;alert(1)&lt;/script&gt; …@example.org" in text
@@ -260,34 +260,34 @@ def test_the_explanation_is_printed_line_by_line(operator: Operator) -> None:
 
 def annotated(operator: Operator) -> str:
     words = ("--from", "2026-10-08T21:00Z", "--to", "2026-10-08T22:00Z", "--category", "false_alarm")
-    (line,) = operator.json("sla", "annotate", "--primary", "main", *words, "--reason", "our own switch")
+    (line,) = operator.json("outage", "annotate", "--primary", "main", *words, "--reason", "our own switch")
     return str(line["id"])
 
 
 def test_an_annotation_takes_time_out_until_it_is_withdrawn(operator: Operator) -> None:
     annotation = annotated(operator)
     assert (of(operator, "main")["seconds"]["down"], of(operator, "main")["seconds"]["excluded"]) == (1800, 3600)
-    assert operator.run("sla", "annotate", "--withdraw", annotation, "--reason", "it was ours").exit_code == 0
+    assert operator.run("outage", "annotate", "--withdraw", annotation, "--reason", "it was ours").exit_code == 0
     assert of(operator, "main")["seconds"]["down"] == 5400
-    first, second = operator.json("sla", "annotations")
+    first, second = operator.json("outage", "annotations")
     assert (first["withdrawn"], first["reason"], second["withdraws"]) == (True, "our own switch", annotation)
 
 
 def test_an_annotation_is_withdrawn_once(operator: Operator) -> None:
     annotation = annotated(operator)
-    again = ("sla", "annotate", "--withdraw", annotation, "--reason", "it was ours")
+    again = ("outage", "annotate", "--withdraw", annotation, "--reason", "it was ours")
     assert [operator.run(*again).exit_code for _ in range(2)] == [0, 1]
-    assert operator.run("sla", "annotate", "--withdraw", "nothing", "--reason", "x").exit_code == 3
+    assert operator.run("outage", "annotate", "--withdraw", "nothing", "--reason", "x").exit_code == 3
 
 
 def test_an_annotation_wants_a_reason_a_time_and_a_primary(operator: Operator) -> None:
     words = ["--primary", "main", "--from", "2026-10-08T21:00Z", "--to", "2026-10-08T22:00Z", "--category", "dns"]
-    assert operator.run("sla", "annotate", *words, "--reason", " ").exit_code == 2
-    assert operator.run("sla", "annotate", *words[2:], "--reason", "x").exit_code == 2
-    assert operator.run("sla", "annotate", *words[:1], "mian", *words[2:], "--reason", "x").exit_code == 2
+    assert operator.run("outage", "annotate", *words, "--reason", " ").exit_code == 2
+    assert operator.run("outage", "annotate", *words[2:], "--reason", "x").exit_code == 2
+    assert operator.run("outage", "annotate", *words[:1], "mian", *words[2:], "--reason", "x").exit_code == 2
     backwards = [*words[:2], "--from", words[5], "--to", words[3], *words[6:]]
-    assert operator.run("sla", "annotate", *backwards, "--reason", "x").exit_code == 2
-    assert operator.json("sla", "annotations") == []
+    assert operator.run("outage", "annotate", *backwards, "--reason", "x").exit_code == 2
+    assert operator.json("outage", "annotations") == []
 
 
 def claimed(operator: Operator, at: str = "2026-10-12T08:00Z", *more: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`fallback-mx sla annotate|annotations`: an operator's word on a time, which may take it out of the agreement."""
+"""`fallback-mx outage annotate|annotations`: an operator's word on a time, which may take it out of the agreement."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def annotate(
 
     \b
     Examples:
-      fallback-mx sla annotate --primary main --from 2026-11-05T10:00Z --to 2026-11-05T11:30Z \\
+      fallback-mx outage annotate --primary main --from 2026-11-05T10:00Z --to 2026-11-05T11:30Z \\
           --category false_alarm --reason "the switch in front of this machine was restarted"
-      fallback-mx sla annotate --withdraw 01K… --reason "it was ours after all"
+      fallback-mx outage annotate --withdraw 01K… --reason "it was ours after all"
     """
     if not reason.strip():
         raise click.UsageError("--reason is empty. Whoever reads the report wants to know why.")
@@ -98,7 +98,7 @@ def _withdraw(annotation_id: str, reason: str, as_json: bool) -> int:
         found = {one.id: one for one in book.annotations().result()}
         meant = found.get(annotation_id)
         if meant is None or meant.withdraws is not None:
-            complain(f"there is no annotation {annotation_id}. See: fallback-mx sla annotations")
+            complain(f"there is no annotation {annotation_id}. See: fallback-mx outage annotations")
             return NOTHING_MATCHED
         if any(one.withdraws == annotation_id for one in found.values()):
             complain(f"{annotation_id} is withdrawn already")
@@ -123,8 +123,8 @@ def list_(primary: str | None, as_json: bool) -> int:
 
     \b
     Examples:
-      fallback-mx sla annotations
-      fallback-mx sla annotations --primary main --json
+      fallback-mx outage annotations
+      fallback-mx outage annotations --primary main --json
     """
     from fallback_mx.settlement.data import data
     from fallback_mx.settlement.schema import MIGRATIONS
